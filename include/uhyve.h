@@ -1,0 +1,204 @@
+/*
+ * libuhyve: run one Hermit unikernel image in one virtual machine.
+ *
+ *     struct uhyve_params params;
+ *     struct uhyve_error error;
+ *     struct uhyve_vm *vm;
+ *     struct uhyve_result result;
+ *
+ *     uhyve_params_init(&params);
+ *     params.image = "hello";
+ *     params.stdout_fd = STDOUT_FILENO;
+ *     if (uhyve_create(&params, &vm, &error) == 0) {
+ *         uhyve_run(vm, &result, &error);
+ *         uhyve_destroy(vm);
+ *     }
+ *
+ * Several VMs may exist and run in one process at the same time. The library never exits the
+ * process, writes only to the file descriptors it was given, and tells what it has to say through
+ * params.message. It installs one signal handler, for the real-time signal SIGRTMIN+2, with which
+ * it interrupts its own threads.
+ *
+ * Threads: uhyve_run blocks the calling thread and starts one thread for each virtual CPU.
+ * uhyve_stop may be called from any thread and from a signal handler while the VM exists;
+ * everything else on one VM from one thread at a time.
+ */
+#ifndef UHYVE_H
+#define UHYVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
+/*
+ * What went wrong, for people and for exit statuses. `status` is the exit status documented in
+ * uhyve(1): 2 a parameter is out of range, 125 the VM could not be set up or run, 126 the image
+ * cannot be booted, 127 the image was not found. `message` is one complete sentence without a
+ * newline that names the object, the cause and the remedy.
+ */
+struct uhyve_error {
+    int status;
+    char message[1024];
+};
+
+#define UHYVE_STATUS_USAGE     2
+#define UHYVE_STATUS_FAILED    125
+#define UHYVE_STATUS_BAD_IMAGE 126
+#define UHYVE_STATUS_NO_IMAGE  127
+#define UHYVE_STATUS_CRASHED   134
+
+enum uhyve_level {
+    UHYVE_LEVEL_ERROR,
+    UHYVE_LEVEL_WARN,
+    UHYVE_LEVEL_INFO,
+    UHYVE_LEVEL_DEBUG,
+};
+
+/* Who executes guest code. */
+enum uhyve_accel {
+    UHYVE_ACCEL_AUTO, /* the first that can run a Hermit guest on this machine */
+    UHYVE_ACCEL_KVM,  /* Linux KVM */
+};
+
+#define UHYVE_MIB            (UINT64_C(1) << 20)
+#define UHYVE_MEMORY_MIN     (16 * UHYVE_MIB)
+#define UHYVE_MEMORY_ALIGN   (2 * UHYVE_MIB)
+#define UHYVE_MEMORY_DEFAULT (512 * UHYVE_MIB)
+#define UHYVE_CPUS_MAX       256
+
+/*
+ * Everything a VM is made from. Fill with uhyve_params_init, then change what you need. All
+ * pointers are borrowed: they must stay valid until uhyve_destroy; file descriptors stay the
+ * caller's.
+ */
+struct uhyve_params {
+    const char *image; /* path of the ELF kernel */
+
+    /* Kernel arguments, application arguments, and the guest's environment as NAME=value strings.
+     */
+    const char *const *kernel_args;
+    size_t kernel_arg_count;
+    const char *const *app_args;
+    size_t app_arg_count;
+    const char *const *env;
+    size_t env_count;
+
+    uint64_t memory_size; /* bytes; at least UHYVE_MEMORY_MIN, a multiple of UHYVE_MEMORY_ALIGN */
+    unsigned cpu_count;   /* 1 ... UHYVE_CPUS_MAX */
+    enum uhyve_accel accel;
+    bool aslr;   /* place a relocatable kernel at a random address (default on) */
+    bool thp;    /* ask for transparent huge pages behind guest memory */
+    bool ksm;    /* let the host merge equal guest pages */
+    bool cpu_pm; /* let idle guest CPUs keep the host CPU: lower latency, a busy host CPU */
+    bool pit;    /* give the guest a PIT (programmable interval timer) */
+
+    /* Host CPU for each vCPU: affinity_count is 0 (no pinning) or cpu_count. */
+    const unsigned *affinity;
+    size_t affinity_count;
+
+    /*
+     * Guest standard streams. -1 for stdin_fd: always at end of file; for an output: discarded.
+     * Program output goes to stdout_fd. Lines of the kernel's log go to log_fd: warnings and worse
+     * always, the rest only with `verbose`; what was withheld is in uhyve_result.kernel_log. If
+     * output_fd is not -1 it receives everything, unfiltered and in order, instead of the two.
+     */
+    int stdin_fd;
+    int stdout_fd;
+    int log_fd;
+    int output_fd;
+    bool discard_output; /* drop all guest output (overrides the descriptors above) */
+    bool verbose;
+
+    /* Called with each message of the library itself (no newline), from any of its threads. May be
+     * NULL. */
+    void (*message)(void *context, enum uhyve_level level, const char *text);
+    void *message_context;
+    enum uhyve_level
+        message_level; /* least important level that is passed on; default UHYVE_LEVEL_WARN */
+};
+
+enum uhyve_outcome {
+    UHYVE_EXITED,  /* the guest ended by itself: exit_code is valid */
+    UHYVE_CRASHED, /* triple fault, or a state the VM cannot continue from: report tells more */
+    UHYVE_STOPPED, /* uhyve_stop */
+};
+
+/* Strings belong to the VM and live until uhyve_destroy. */
+struct uhyve_result {
+    enum uhyve_outcome outcome;
+    int exit_code;             /* as the guest gave it, 32 bits */
+    const char *report;        /* crash report, several lines; NULL unless UHYVE_CRASHED */
+    const char *kernel_log;    /* last part of the kernel's log that was not shown; "" if none */
+    size_t kernel_log_dropped; /* bytes of the log that were neither shown nor kept */
+    int output_error;          /* 0, or the errno for which guest output was lost */
+};
+
+/* One row of the statistics: how often the guest left guest mode for this reason. */
+struct uhyve_exit_count {
+    const char *name;
+    uint64_t total;
+    const uint64_t *per_cpu; /* cpu_count entries */
+};
+
+/* Times are nanoseconds; 0 where the run did not get that far. */
+struct uhyve_stats {
+    const char *accel;
+    unsigned cpu_count;
+    uint64_t create_ns;         /* uhyve_create: parameters checked, image read, VM made */
+    uint64_t load_ns;           /* kernel, page tables and boot information put into guest memory */
+    uint64_t first_ns;          /* uhyve_create called until the first guest instruction */
+    uint64_t exit_ns;           /* uhyve_create called until the guest's end was noticed */
+    const uint64_t *cpu_run_ns; /* for each vCPU: time between entering and leaving its loop */
+    const struct uhyve_exit_count *exits;
+    size_t exit_count;
+    uint64_t peak_memory; /* peak resident memory of this process, bytes */
+};
+
+struct uhyve_vm;
+
+void uhyve_params_init(struct uhyve_params *params);
+
+/*
+ * Check the parameters, read the image, choose an accelerator and make the virtual machine. Returns
+ * 0, or -errno with *error filled; then *vm is NULL.
+ */
+int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **vm,
+                 struct uhyve_error *error);
+
+/*
+ * Run the guest to its end; once for each VM. Returns 0 with *result filled (also when the guest
+ * crashed), or -errno with *error filled if the VM could not be run.
+ */
+int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error);
+
+/* Make uhyve_run return soon with UHYVE_STOPPED, or at once if it has yet to be called.
+ * Async-signal-safe. */
+void uhyve_stop(struct uhyve_vm *vm);
+
+/* Figures of the run so far; complete after uhyve_run. The arrays belong to the VM. */
+void uhyve_get_stats(struct uhyve_vm *vm, struct uhyve_stats *stats);
+
+/* Release everything. NULL is allowed. Not while uhyve_run is running. */
+void uhyve_destroy(struct uhyve_vm *vm);
+
+/*
+ * Which accelerators can run a Hermit guest here: 0, or -errno with the reason in *error.
+ * UHYVE_ACCEL_AUTO asks whether any can.
+ */
+int uhyve_probe(enum uhyve_accel accel, struct uhyve_error *error);
+
+const char *uhyve_version(void);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * Filling a struct uhyve_error: set-up functions return 0 or -errno, and the sentence for people
+ * goes here.
+ */
+#ifndef UTIL_ERROR_H
+#define UTIL_ERROR_H
+
+#include "uhyve.h"
+
+/*
+ * Store `status` (UHYVE_STATUS_...) and the formatted sentence, return -err. `err` is a positive
+ * errno. A NULL error is allowed. The text is cut to fit and control characters in it (file names
+ * come from outside) become '?'.
+ */
+int error_set(struct uhyve_error *error, int status, int err, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#endif
