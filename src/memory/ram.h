@@ -24,14 +24,12 @@ typedef uint64_t gva_t; /* guest-virtual address */
 struct ram {
     gpa_t base;
     uint64_t size; /* bytes */
-    uint8_t *host; /* where the VMM sees it; page-aligned, 2 MiB-aligned as a rule */
-    int fd;        /* memory file behind it, or -1 for anonymous memory */
+    uint8_t *host; /* where the VMM sees it; aligned to 2 MiB, so that huge pages fit */
 };
 
 struct ram_options {
-    bool shared; /* back it by a memory file that another process can map */
-    bool thp;    /* madvise for transparent huge pages */
-    bool ksm;    /* madvise for merging of equal pages */
+    bool thp; /* ask for transparent huge pages */
+    bool ksm; /* allow merging of equal pages */
 };
 
 /*

@@ -1,0 +1,108 @@
+/*
+ * Accelerators: who executes guest code. This header is all that the rest of the VMM knows about
+ * them; an accelerator in turn knows nothing of hypercalls or devices.
+ *
+ * An accel_vm belongs to the VM that created it. accel_vcpu objects are created, run and destroyed
+ * by the one host thread of that vCPU; only accel_kick may be called on them from other threads.
+ */
+#ifndef ACCEL_ACCEL_H
+#define ACCEL_ACCEL_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "arch/x86_64/state.h"
+#include "memory/ram.h"
+#include "util/log.h"
+
+/* Interrupts a thread in guest mode or in a blocking host call. Its handler does nothing; see
+ * vm/vcpu.c. */
+#define ACCEL_KICK_SIGNAL (SIGRTMIN + 2)
+
+enum accel_exit_kind {
+    ACCEL_EXIT_IO,          /* port I/O: one instruction, `count` elements of `size` bytes */
+    ACCEL_EXIT_MMIO,        /* access to a guest-physical address without memory */
+    ACCEL_EXIT_HALT,        /* HLT that the accelerator does not wait for itself */
+    ACCEL_EXIT_SHUTDOWN,    /* triple fault */
+    ACCEL_EXIT_INTERRUPTED, /* a kick, nothing else */
+    ACCEL_EXIT_FAILED,      /* the vCPU cannot go on: `reason` tells why */
+};
+
+struct accel_exit {
+    enum accel_exit_kind kind;
+    union {
+        struct {
+            uint16_t port;
+            uint8_t size; /* 1, 2 or 4 bytes */
+            bool in;      /* an IN: fill `data` before the next run */
+            uint32_t count;
+            uint8_t *data; /* count * size bytes, valid until the next run */
+            uint64_t rdi; /* register RDI, with which generation 2 hypercalls pass their argument */
+            uint64_t rip;
+        } io;
+        struct {
+            gpa_t gpa;
+            uint8_t size; /* 1 to 8 bytes */
+            bool write;
+            uint8_t *data;
+        } mmio;
+    };
+    bool queued;     /* IO: a coalesced write, delivered without having left guest mode for it */
+    bool state_lost; /* SHUTDOWN: the processor was reset, its registers tell nothing */
+    char reason[160];
+};
+
+struct accel_vm;
+struct accel_vcpu;
+
+struct accel_vm_config {
+    const struct ram *ram;
+    unsigned cpu_count;
+    bool cpu_pm;
+    bool pit;
+    const struct log *log;
+};
+
+struct accel {
+    const char *name;
+    /*
+     * Can this machine run a Hermit guest with it? 0, or -errno with the reason and the remedy in
+     * *error. *degraded is set, with a reason in *error too, where guests run that do without SSE
+     * and XSAVE.
+     */
+    int (*probe)(bool *degraded, struct uhyve_error *error);
+
+    int (*vm_create)(const struct accel_vm_config *config, struct accel_vm **vm,
+                     struct uhyve_error *error);
+    void (*vm_destroy)(struct accel_vm *vm);
+    /* Writes to these ports may be queued and delivered, in order, before the next other exit.
+     * Optional service. */
+    void (*vm_coalesce_io)(struct accel_vm *vm, uint16_t port, uint8_t size);
+    /* Let the guest read zeros from this page-aligned range without memory. From any thread. Optional service. */
+    void (*vm_map_zeros)(struct accel_vm *vm, gpa_t start, uint64_t size);
+
+    int (*vcpu_create)(struct accel_vm *vm, unsigned index, struct accel_vcpu **vcpu,
+                       struct uhyve_error *error);
+    void (*vcpu_destroy)(struct accel_vcpu *vcpu);
+    /* Run until the next exit. */
+    void (*vcpu_run)(struct accel_vcpu *vcpu, struct accel_exit *exit);
+    /* From any thread: make the current or next vcpu_run return soon. Signal the thread afterwards.
+     */
+    void (*vcpu_kick)(struct accel_vcpu *vcpu);
+    int (*vcpu_get_state)(struct accel_vcpu *vcpu, struct x86_state *state);
+    int (*vcpu_set_state)(struct accel_vcpu *vcpu, const struct x86_state *state);
+    uint32_t (*vcpu_tsc_khz)(struct accel_vcpu *vcpu); /* 0: unknown */
+};
+
+extern const struct accel accel_kvm;
+
+/*
+ * The accelerator for a VM: the one asked for, or with UHYVE_ACCEL_AUTO the first that works here.
+ * Returns 0 or -errno with *error filled.
+ */
+int accel_select(enum uhyve_accel wanted, const struct log *log, const struct accel **accel,
+                 struct uhyve_error *error);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * The KVM accelerator: what its files share. Everything is straight ioctls on /dev/kvm; section
+ * numbers in the comments refer to the kernel's Documentation/virt/kvm/api.rst.
+ */
+#ifndef ACCEL_KVM_KVM_H
+#define ACCEL_KVM_KVM_H
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "accel/accel.h"
+
+#define KVM_CPUID_MAX 256
+
+/* A struct kvm_cpuid2 with room for its entries, which the kernel's header declares as a flexible
+ * array. */
+struct kvm_cpuid_table {
+    struct kvm_cpuid2 header;
+    struct kvm_cpuid_entry2 entries[KVM_CPUID_MAX];
+};
+
+struct accel_vm {
+    int kvm_fd;
+    int fd;
+    int run_size; /* bytes of a vCPU's shared area */
+    bool emulates_ring0;
+    bool coalesces_io;
+    bool tsc_deadline;
+    void *zeros; /* memory behind the range of vm_map_zeros */
+    uint64_t zeros_size;
+    struct kvm_cpuid_table cpuid; /* supported by the host; adapted for each vCPU */
+    const struct log *log;
+    pthread_mutex_t ring_lock; /* consumers of the ring below */
+};
+
+struct accel_vcpu {
+    struct accel_vm *vm;
+    int fd;
+    unsigned index;
+    struct kvm_run *run;
+    /* Queued port writes of all vCPUs (4.116): every vCPU's area maps the same page. NULL: not
+     * supported. */
+    struct kvm_coalesced_mmio_ring *ring;
+    bool exit_pending; /* run holds an exit that queued writes are delivered ahead of */
+    struct kvm_coalesced_mmio queued;
+};
+
+/* Open /dev/kvm and check that it is usable. Returns a descriptor or -errno with *error filled. */
+int kvm_open(struct uhyve_error *error);
+
+/* KVM_GET_SUPPORTED_CPUID. Returns 0 or -errno. */
+int kvm_get_supported_cpuid(int kvm_fd, struct kvm_cpuid_table *cpuid);
+
+/* A KVM whose guests have no XSAVE emulates ring 0 instead of running it: nested without VMX or SVM
+ * beneath. */
+bool kvm_cpuid_emulates_ring0(const struct kvm_cpuid_table *cpuid);
+
+/* Adapt for the vCPU with this index (spec/boot.md section 5.1). */
+void kvm_cpuid_adapt(struct kvm_cpuid_table *cpuid, unsigned index, bool tsc_deadline);
+
+int kvm_probe(bool *degraded, struct uhyve_error *error);
+
+int kvm_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **vcpu,
+                    struct uhyve_error *error);
+void kvm_vcpu_destroy(struct accel_vcpu *vcpu);
+void kvm_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit);
+void kvm_vcpu_kick(struct accel_vcpu *vcpu);
+int kvm_vcpu_get_state(struct accel_vcpu *vcpu, struct x86_state *state);
+int kvm_vcpu_set_state(struct accel_vcpu *vcpu, const struct x86_state *state);
+uint32_t kvm_vcpu_tsc_khz(struct accel_vcpu *vcpu);
+
+#endif

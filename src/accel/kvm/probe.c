@@ -1,0 +1,77 @@
+/*
+ * Is there a KVM here that can run a Hermit guest, and if not, why not.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "accel/kvm/kvm.h"
+#include "util/error.h"
+
+#define DEVICE            "/dev/kvm"
+#define CPUID_1_ECX_XSAVE (1u << 26)
+
+int kvm_open(struct uhyve_error *error)
+{
+    int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        int err = errno;
+        const char *remedy =
+            err == ENOENT
+                ? "load the module kvm_intel or kvm_amd, and enable virtualization in the firmware "
+                  "or, in a virtual machine, nested virtualization"
+            : err == EACCES || err == EPERM
+                ? "add your user to the group that owns it, often: sudo usermod -aG kvm $USER, "
+                  "then log in again"
+                : "check that the module kvm_intel or kvm_amd is loaded";
+        return error_set(error, UHYVE_STATUS_FAILED, err, "cannot open " DEVICE ": %s (%s)",
+                         strerror(err), remedy);
+    }
+    int version = ioctl(fd, KVM_GET_API_VERSION, 0);
+    if (version != KVM_API_VERSION) {
+        close(fd);
+        return error_set(error, UHYVE_STATUS_FAILED, ENOTSUP,
+                         DEVICE " does not speak version %d of the KVM interface (use a Linux "
+                                "kernel from this century)",
+                         KVM_API_VERSION);
+    }
+    return fd;
+}
+
+int kvm_get_supported_cpuid(int kvm_fd, struct kvm_cpuid_table *cpuid)
+{
+    cpuid->header = (struct kvm_cpuid2){.nent = KVM_CPUID_MAX};
+    return ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) == 0 ? 0 : -errno;
+}
+
+bool kvm_cpuid_emulates_ring0(const struct kvm_cpuid_table *cpuid)
+{
+    for (unsigned i = 0; i < cpuid->header.nent; i++)
+        if (cpuid->entries[i].function == 1)
+            return !(cpuid->entries[i].ecx & CPUID_1_ECX_XSAVE);
+    return true;
+}
+
+int kvm_probe(bool *degraded, struct uhyve_error *error)
+{
+    int fd = kvm_open(error);
+    if (fd < 0)
+        return fd;
+    struct kvm_cpuid_table *cpuid = malloc(sizeof *cpuid);
+    int err = cpuid ? kvm_get_supported_cpuid(fd, cpuid) : -ENOMEM;
+    if (err)
+        error_set(error, UHYVE_STATUS_FAILED, -err, DEVICE " does not tell its CPU features: %s",
+                  strerror(-err));
+    *degraded = !err && kvm_cpuid_emulates_ring0(cpuid);
+    if (*degraded)
+        error_set(error, UHYVE_STATUS_FAILED, EOPNOTSUPP,
+                  DEVICE " emulates privileged guest code instead of running it: it cannot run "
+                         "kernels that use SSE or XSAVE, as Hermit does (this machine is itself a "
+                         "virtual machine without nested virtualization)");
+    free(cpuid);
+    close(fd);
+    return err;
+}

@@ -1,0 +1,183 @@
+/*
+ * The virtual machine as KVM sees it (spec/boot.md section 6): one memory slot, interrupt
+ * controllers in the kernel, capabilities.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "accel/kvm/kvm.h"
+#include "util/error.h"
+
+static int failed(struct uhyve_error *error, const char *what)
+{
+    int err = errno;
+    return error_set(error, UHYVE_STATUS_FAILED, err,
+                     "KVM could not %s: %s (is another hypervisor using the hardware, or a limit "
+                     "reached?)",
+                     what, strerror(err));
+}
+
+static int check_capabilities(const struct accel_vm *vm, unsigned cpu_count,
+                              struct uhyve_error *error)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } required[] = {
+        {KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
+        {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
+        {KVM_CAP_SYNC_REGS, "KVM_CAP_SYNC_REGS"},
+        {KVM_CAP_X2APIC_API, "KVM_CAP_X2APIC_API"},
+        {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
+    };
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++)
+        if (ioctl(vm->fd, KVM_CHECK_EXTENSION, required[i].number) <= 0)
+            return error_set(error, UHYVE_STATUS_FAILED, ENOTSUP,
+                             "this KVM lacks %s (use Linux 4.17 or newer)", required[i].name);
+    int most = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+    if (most > 0 && cpu_count > (unsigned)most)
+        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
+                         "%u CPUs are more than KVM supports on this machine, which is %d (use a "
+                         "smaller -c)",
+                         cpu_count, most);
+    return 0;
+}
+
+/* --cpu-pm: idle instructions stay in the guest. Only an optimisation, so failure is no more than a
+ * note. */
+static void disable_exits(struct accel_vm *vm)
+{
+    int supported = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_DISABLE_EXITS);
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_DISABLE_EXITS};
+
+    cap.args[0] = (unsigned)supported &
+                  (KVM_X86_DISABLE_EXITS_MWAIT | KVM_X86_DISABLE_EXITS_HLT |
+                   KVM_X86_DISABLE_EXITS_PAUSE | KVM_X86_DISABLE_EXITS_CSTATE);
+    if (supported <= 0 || ioctl(vm->fd, KVM_ENABLE_CAP, &cap) != 0)
+        log_warn(vm->log, "--cpu-pm has no effect: this KVM cannot leave idle instructions to the "
+                          "guest");
+}
+
+static int set_up(struct accel_vm *vm, const struct accel_vm_config *config,
+                  struct uhyve_error *error)
+{
+    vm->kvm_fd = kvm_open(error);
+    if (vm->kvm_fd < 0)
+        return vm->kvm_fd;
+    vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+    if (vm->fd < 0)
+        return failed(error, "create a virtual machine");
+    int err = check_capabilities(vm, config->cpu_count, error);
+    if (err)
+        return err;
+    vm->run_size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+    if (vm->run_size < (int)sizeof(struct kvm_run))
+        return failed(error, "tell the size of a virtual CPU");
+    err = kvm_get_supported_cpuid(vm->kvm_fd, &vm->cpuid);
+    if (err)
+        return failed(error, "tell the CPU features it supports");
+    vm->emulates_ring0 = kvm_cpuid_emulates_ring0(&vm->cpuid);
+    vm->tsc_deadline = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+
+    const struct ram *ram = config->ram;
+    struct kvm_userspace_memory_region slot = {
+        .guest_phys_addr = ram->base,
+        .memory_size = ram->size,
+        .userspace_addr = (uintptr_t)ram->host,
+    };
+    if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) != 0)
+        return failed(error, "use the guest memory");
+    if (ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0) != 0)
+        return failed(error, "create the interrupt controllers");
+    struct kvm_pit_config pit = {0};
+    if (config->pit && ioctl(vm->fd, KVM_CREATE_PIT2, &pit) != 0)
+        return failed(error, "create the interval timer (--pit)");
+    struct kvm_enable_cap x2apic = {
+        .cap = KVM_CAP_X2APIC_API,
+        .args = {KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK},
+    };
+    if (ioctl(vm->fd, KVM_ENABLE_CAP, &x2apic) != 0)
+        return failed(error, "provide an x2APIC");
+    if (config->cpu_pm)
+        disable_exits(vm);
+    return 0;
+}
+
+static void kvm_vm_destroy(struct accel_vm *vm)
+{
+    if (vm->fd >= 0)
+        close(vm->fd);
+    if (vm->kvm_fd >= 0)
+        close(vm->kvm_fd);
+    if (vm->zeros)
+        munmap(vm->zeros, vm->zeros_size);
+    pthread_mutex_destroy(&vm->ring_lock);
+    free(vm);
+}
+
+static int kvm_vm_create(const struct accel_vm_config *config, struct accel_vm **result,
+                         struct uhyve_error *error)
+{
+    struct accel_vm *vm = calloc(1, sizeof *vm);
+    if (!vm)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    vm->kvm_fd = vm->fd = -1;
+    vm->log = config->log;
+    pthread_mutex_init(&vm->ring_lock, NULL);
+    int err = set_up(vm, config, error);
+    if (err)
+        kvm_vm_destroy(vm);
+    else
+        *result = vm;
+    return err;
+}
+
+static void kvm_vm_coalesce_io(struct accel_vm *vm, uint16_t port, uint8_t size)
+{
+    struct kvm_coalesced_mmio_zone zone = {.addr = port, .size = size, .pio = 1};
+
+    if (ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_PIO) <= 0)
+        return;
+    vm->coalesces_io = ioctl(vm->fd, KVM_REGISTER_COALESCED_MMIO, &zone) == 0;
+}
+
+static void kvm_vm_map_zeros(struct accel_vm *vm, gpa_t start, uint64_t size)
+{
+    /* Only ever read, so all of it is the host's one page of zeros. */
+    void *zeros = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    struct kvm_userspace_memory_region slot = {
+        .slot = 1,
+        .flags = KVM_MEM_READONLY,
+        .guest_phys_addr = start,
+        .memory_size = size,
+        .userspace_addr = (uintptr_t)zeros,
+    };
+    if (zeros == MAP_FAILED)
+        return;
+    if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) != 0) {
+        munmap(zeros, size);
+        return;
+    }
+    vm->zeros = zeros;
+    vm->zeros_size = size;
+}
+
+const struct accel accel_kvm = {
+    .name = "kvm",
+    .probe = kvm_probe,
+    .vm_create = kvm_vm_create,
+    .vm_destroy = kvm_vm_destroy,
+    .vm_coalesce_io = kvm_vm_coalesce_io,
+    .vm_map_zeros = kvm_vm_map_zeros,
+    .vcpu_create = kvm_vcpu_create,
+    .vcpu_destroy = kvm_vcpu_destroy,
+    .vcpu_run = kvm_vcpu_run,
+    .vcpu_kick = kvm_vcpu_kick,
+    .vcpu_get_state = kvm_vcpu_get_state,
+    .vcpu_set_state = kvm_vcpu_set_state,
+    .vcpu_tsc_khz = kvm_vcpu_tsc_khz,
+};

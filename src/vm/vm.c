@@ -1,0 +1,354 @@
+/*
+ * The life of a virtual machine, in the order in which it happens:
+ *
+ *     uhyve_create   parameters -> image -> layout -> accelerator -> RAM -> console -> machine
+ *     uhyve_run      vCPU threads -> kernel and boot structures into RAM -> run -> collect the end
+ *     uhyve_destroy  release, in reverse
+ *
+ * vCPUs are created by their threads while the kernel is being loaded.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "boot/boot_info.h"
+#include "boot/fdt.h"
+#include "util/error.h"
+#include "vm/vm.h"
+
+#define PCI_ADDRESS_PORT 0xcf8
+
+uint64_t vm_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+const char *uhyve_version(void)
+{
+    return UHYVE_VERSION;
+}
+
+void uhyve_params_init(struct uhyve_params *params)
+{
+    *params = (struct uhyve_params){
+        .memory_size = UHYVE_MEMORY_DEFAULT,
+        .cpu_count = 1,
+        .accel = UHYVE_ACCEL_AUTO,
+        .aslr = true,
+        .stdin_fd = -1,
+        .stdout_fd = -1,
+        .log_fd = -1,
+        .output_fd = -1,
+        .message_level = UHYVE_LEVEL_WARN,
+    };
+}
+
+static int check_params(const struct uhyve_params *params, struct uhyve_error *error)
+{
+    char text[32];
+
+    if (!params->image)
+        return error_set(error, UHYVE_STATUS_USAGE, EINVAL, "no image was given");
+    if (params->memory_size < UHYVE_MEMORY_MIN)
+        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
+                         "%s are not enough guest memory: it must be at least 16 MiB",
+                         text_format_size(text, sizeof text, params->memory_size));
+    if (params->memory_size % UHYVE_MEMORY_ALIGN)
+        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
+                         "%llu bytes of guest memory are not a multiple of 2 MiB",
+                         (unsigned long long)params->memory_size);
+    if (params->cpu_count < 1 || params->cpu_count > UHYVE_CPUS_MAX)
+        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
+                         "%u is not a possible number of CPUs: use 1 to %d", params->cpu_count,
+                         UHYVE_CPUS_MAX);
+    if (params->affinity_count && params->affinity_count != params->cpu_count)
+        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
+                         "the affinity lists %zu host CPUs, but the guest has %u CPUs",
+                         params->affinity_count, params->cpu_count);
+    return 0;
+}
+
+static void log_image(const struct uhyve_vm *vm)
+{
+    const struct elf *elf = &vm->elf;
+
+    if (!elf->standalone_osabi)
+        log_warn(&vm->log,
+                 "image '%s' is not marked as a standalone program: it may not be a Hermit kernel",
+                 vm->params.image);
+    if (elf->version.known)
+        log_info(&vm->log, "loading a Hermit v%u.%u.%u kernel with hypercall interface %u",
+                 elf->version.major, elf->version.minor, elf->version.patch, elf->interface);
+    else
+        log_info(&vm->log, "loading a pre Hermit v0.10.0 kernel with hypercall interface %u",
+                 elf->interface);
+}
+
+static int allocate(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    size_t cpus = vm->params.cpu_count;
+
+    vm->vcpus = calloc(cpus, sizeof *vm->vcpus);
+    vm->row_counts = calloc(cpus * COUNTERS, sizeof *vm->row_counts);
+    vm->run_ns = calloc(cpus, sizeof *vm->run_ns);
+    if (!vm->vcpus || !vm->row_counts || !vm->run_ns)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    for (unsigned i = 0; i < cpus; i++) {
+        vm->vcpus[i].vm = vm;
+        vm->vcpus[i].index = i;
+    }
+    vm->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (vm->stop_fd < 0) {
+        int err = errno;
+        return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create an event: %s",
+                         strerror(err));
+    }
+    return 0;
+}
+
+static int create(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    const struct uhyve_params *params = &vm->params;
+
+    int err = allocate(vm, error);
+    if (!err)
+        err = image_open(&vm->image, params->image, error);
+    if (!err)
+        err = elf_read(&vm->image, &vm->elf, error);
+    if (err)
+        return err;
+    log_image(vm);
+
+    err = vm_args_init(vm, error);
+    if (!err)
+        err = layout_choose(&vm->layout, &vm->elf, params->image, params->memory_size,
+                            fdt_size_bound(params->cpu_count, vm->bootargs.size),
+                            params->aslr ? layout_random : NULL, &vm->log, error);
+    if (!err)
+        err = accel_select(params->accel, &vm->log, &vm->accel, error);
+    if (err)
+        return err;
+    log_debug(&vm->log, "RAM at 0x%llx, device tree 0x%llx, stack 0x%llx, kernel 0x%llx-0x%llx",
+              (unsigned long long)vm->layout.ram_base, (unsigned long long)vm->layout.fdt,
+              (unsigned long long)vm->layout.stack, (unsigned long long)vm->layout.kernel_start,
+              (unsigned long long)vm->layout.kernel_end);
+
+    const struct ram_options ram_options = {.thp = params->thp, .ksm = params->ksm};
+    const struct accel_vm_config config = {
+        .ram = &vm->ram,
+        .cpu_count = params->cpu_count,
+        .cpu_pm = params->cpu_pm,
+        .pit = params->pit,
+        .log = &vm->log,
+    };
+    err = ram_alloc(&vm->ram, vm->layout.ram_base, vm->layout.ram_size, &ram_options, error);
+    if (!err)
+        err = console_create(&vm->console, params, vm->stop_fd, &vm->log, error);
+    if (!err)
+        err = vm->accel->vm_create(&config, &vm->machine, error);
+    if (err)
+        return err;
+    /* Kernels since 2026 probe 1,024 PCI functions at every boot: their address writes need no
+     * exit. */
+    if (vm->elf.interface > 1)
+        vm->accel->vm_coalesce_io(vm->machine, PCI_ADDRESS_PORT, 4);
+    vm->hypercalls.ram = &vm->ram;
+    vm->hypercalls.log = &vm->log;
+    vm->hypercalls.console = vm->console;
+    vm->hypercalls.stdin_fd = params->stdin_fd;
+    vm->hypercalls.stop_fd = vm->stop_fd;
+    return 0;
+}
+
+int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
+                 struct uhyve_error *error)
+{
+    uint64_t start = vm_now();
+
+    *result = NULL;
+    int err = check_params(params, error);
+    if (err)
+        return err;
+    struct uhyve_vm *vm = calloc(1, sizeof *vm);
+    if (!vm)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    vm->params = *params;
+    vm->log = (struct log){params->message, params->message_context, params->message_level};
+    vm->stop_fd = -1;
+    vm->created_at = start;
+    pthread_mutex_init(&vm->lock, NULL);
+    pthread_cond_init(&vm->changed, NULL);
+    err = create(vm, error);
+    vm->create_ns = vm_now() - start;
+    if (err)
+        uhyve_destroy(vm);
+    else
+        *result = vm;
+    return err;
+}
+
+/* Kernel, descriptor tables and page tables. */
+static int load(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    const struct layout *layout = &vm->layout;
+    uint8_t *kernel = ram_at(&vm->ram, layout->kernel_start, vm->elf.size);
+
+    int err = elf_load(&vm->elf, &vm->image, kernel, layout->kernel_start, error);
+    if (err)
+        return err;
+    bool legacy = !elf_version_at_least(&vm->elf.version, 0, 10, 0);
+    err = x86_boot_prepare(&vm->ram, layout, legacy);
+    if (err)
+        return error_set(error, UHYVE_STATUS_BAD_IMAGE, -err,
+                         "image '%s' is too large for the page tables a guest starts with",
+                         vm->params.image);
+    return 0;
+}
+
+/* What the kernel reads about its machine; needs a vCPU for the clock frequency. */
+static int describe(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    const struct layout *layout = &vm->layout;
+    const struct fdt_content content = {
+        .ram_base = layout->ram_base,
+        .ram_size = layout->ram_size,
+        .cpu_count = vm->params.cpu_count,
+        .tsc_khz = vm->accel->vcpu_tsc_khz(vm->vcpus[0].accel),
+        .bootargs = vm->bootargs.data,
+    };
+    const struct boot_facts facts = {
+        .layout = layout,
+        .elf = &vm->elf,
+        .cpu_count = content.cpu_count,
+        .tsc_khz = content.tsc_khz,
+    };
+    struct hermit_boot_info info;
+
+    boot_info_fill(&info, &facts);
+    ram_write(&vm->ram, layout->boot_info, &info, sizeof info);
+    int err = fdt_write(ram_at(&vm->ram, layout->fdt, layout->fdt_capacity), layout->fdt_capacity,
+                        &content);
+    if (err)
+        return error_set(error, UHYVE_STATUS_FAILED, -err,
+                         "the device tree does not hold the arguments and the environment (pass "
+                         "less of them)");
+    return 0;
+}
+
+static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    int err = vcpus_start(vm, error);
+    uint64_t start = vm_now();
+    if (!err)
+        err = load(vm, error);
+    if (!err)
+        err = vcpus_wait_ready(vm, error);
+    if (!err)
+        err = describe(vm, error);
+    vm->load_ns = vm_now() - start;
+    return err;
+}
+
+static void wait_for_stop(struct uhyve_vm *vm)
+{
+    struct pollfd fd = {.fd = vm->stop_fd, .events = POLLIN};
+    while (poll(&fd, 1, -1) < 0 && errno == EINTR)
+        ;
+}
+
+static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
+{
+    size_t dropped = 0;
+    const char *kernel_log = console_kernel_log(vm->console, &dropped);
+
+    *result = (struct uhyve_result){
+        .outcome = vm->ended ? vm->outcome : UHYVE_STOPPED,
+        .exit_code = vm->exit_code,
+        .kernel_log = kernel_log,
+        .kernel_log_dropped = dropped,
+        .output_error = console_error(vm->console),
+    };
+    if (result->outcome == UHYVE_CRASHED)
+        result->report = vm_report_crash(vm);
+}
+
+int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error)
+{
+    if (vm->ran)
+        return error_set(error, UHYVE_STATUS_FAILED, EINVAL,
+                         "a virtual machine can be run only once");
+    vm->ran = true;
+    int err = prepare(vm, error);
+    if (err) {
+        vcpus_release(vm, VM_ABORTED);
+        vcpus_join(vm);
+        return err;
+    }
+    vcpus_release(vm, VM_RUNNING);
+    wait_for_stop(vm);
+    atomic_store_explicit(&vm->stopping, true, memory_order_release);
+    vcpus_join(vm);
+    console_flush(vm->console);
+    if (!atomic_load(&vm->ended_at))
+        atomic_store(&vm->ended_at, vm_now());
+    fill_result(vm, result);
+    return 0;
+}
+
+void vm_end(struct uhyve_vm *vm, enum uhyve_outcome outcome, int exit_code,
+            const struct vm_crash *crash)
+{
+    pthread_mutex_lock(&vm->lock);
+    if (!vm->ended) {
+        vm->ended = true;
+        vm->outcome = outcome;
+        vm->exit_code = exit_code;
+        if (crash)
+            vm->crash = *crash;
+        atomic_store(&vm->ended_at, vm_now());
+    }
+    pthread_mutex_unlock(&vm->lock);
+    /* This thread is not to enter the guest again. */
+    atomic_store_explicit(&vm->stopping, true, memory_order_release);
+    uhyve_stop(vm);
+}
+
+void uhyve_stop(struct uhyve_vm *vm)
+{
+    /* Only a write: called from signal handlers. It cannot fail other than by being readable
+     * already. */
+    int saved = errno;
+    ssize_t ignored = write(vm->stop_fd, &(uint64_t){1}, sizeof(uint64_t));
+    (void)ignored;
+    errno = saved;
+}
+
+void uhyve_destroy(struct uhyve_vm *vm)
+{
+    if (!vm)
+        return;
+    for (unsigned i = 0; vm->vcpus && i < vm->params.cpu_count; i++)
+        if (vm->vcpus[i].accel)
+            vm->accel->vcpu_destroy(vm->vcpus[i].accel);
+    if (vm->machine)
+        vm->accel->vm_destroy(vm->machine);
+    console_destroy(vm->console);
+    ram_free(&vm->ram);
+    vm_args_free(vm);
+    image_close(&vm->image);
+    if (vm->stop_fd >= 0)
+        close(vm->stop_fd);
+    text_free(&vm->report);
+    free(vm->run_ns);
+    free(vm->row_counts);
+    free(vm->vcpus);
+    pthread_cond_destroy(&vm->changed);
+    pthread_mutex_destroy(&vm->lock);
+    free(vm);
+}

@@ -1,0 +1,125 @@
+/*
+ * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
+ * vcpu.c the threads and their exits, args.c the guest's arguments, report.c the crash report, stats.c the figures.
+ */
+#ifndef VM_VM_H
+#define VM_VM_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "accel/accel.h"
+#include "arch/x86_64/boot.h"
+#include "boot/layout.h"
+#include "console/console.h"
+#include "hypercall/hypercall.h"
+#include "image/elf.h"
+#include "image/image.h"
+#include "memory/ram.h"
+#include "util/text.h"
+
+/* What is counted beside the hypercalls, which come first in struct vcpu.count. */
+enum vcpu_counter {
+    COUNT_IO_READ,
+    COUNT_IO_WRITE,
+    COUNT_IO_QUEUED,
+    COUNT_MMIO_READ,
+    COUNT_MMIO_WRITE,
+    COUNT_HALT,
+    COUNT_SHUTDOWN,
+    COUNT_INTERRUPTED,
+    COUNT_OTHERS,
+};
+
+#define COUNT_HYPERCALLS_MAX 32
+#define COUNTERS             (COUNT_HYPERCALLS_MAX + COUNT_OTHERS)
+
+struct vcpu {
+    struct uhyve_vm *vm;
+    unsigned index;
+    pthread_t thread;
+    bool started; /* there is a thread to join */
+    struct accel_vcpu *accel;
+    atomic_uint_least64_t count[COUNTERS]; /* written by the vCPU's thread only */
+    atomic_uint_least64_t run_ns;
+};
+
+/* Why and where the guest cannot go on. */
+struct vm_crash {
+    char cause[512];
+    unsigned vcpu;
+    bool state_valid;
+    struct x86_state state;
+};
+
+enum vm_phase {
+    VM_PREPARING, /* vCPU threads create their vCPUs, then wait */
+    VM_RUNNING,
+    VM_ABORTED, /* could not be prepared: vCPU threads end */
+};
+
+struct uhyve_vm {
+    struct uhyve_params params;
+    struct log log;
+    int stop_fd; /* eventfd; readable: the VM is to stop */
+    struct image image;
+    struct elf elf;
+    struct layout layout;
+    struct ram ram;
+    const struct accel *accel;
+    struct accel_vm *machine;
+    struct console *console;
+    struct text bootargs;
+    struct hypercall_context hypercalls;
+    struct log_limit unknown_access;
+    atomic_bool bios_area_mapped;
+    struct vcpu *vcpus;
+
+    /* Start-up: vCPU threads report, then wait for the phase to change. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    enum vm_phase phase;
+    unsigned vcpus_ready; /* or failed */
+    int vcpu_error;
+    struct uhyve_error vcpu_message;
+
+    /* The end: the first vCPU that has something to say decides, under `lock`. */
+    atomic_bool stopping;
+    bool ran;
+    bool ended;
+    enum uhyve_outcome outcome;
+    int exit_code;
+    struct vm_crash crash;
+    struct text report;
+
+    /* Statistics: times are CLOCK_MONOTONIC nanoseconds. */
+    uint64_t created_at;
+    uint64_t create_ns, load_ns;
+    atomic_uint_least64_t first_at, ended_at;
+    struct uhyve_exit_count rows[COUNTERS];
+    uint64_t *row_counts; /* COUNTERS * cpu_count */
+    uint64_t *run_ns;
+};
+
+/* vm.c */
+uint64_t vm_now(void);
+
+/* The guest's end as one vCPU sees it; only the first call counts. Makes uhyve_run stop the others.
+ */
+void vm_end(struct uhyve_vm *vm, enum uhyve_outcome outcome, int exit_code,
+            const struct vm_crash *crash);
+
+/* vcpu.c */
+int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error);
+int vcpus_wait_ready(struct uhyve_vm *vm, struct uhyve_error *error);
+void vcpus_release(struct uhyve_vm *vm, enum vm_phase phase);
+void vcpus_join(struct uhyve_vm *vm);
+
+/* report.c: the text of a crash report; belongs to the VM. */
+const char *vm_report_crash(struct uhyve_vm *vm);
+
+/* args.c */
+int vm_args_init(struct uhyve_vm *vm, struct uhyve_error *error);
+void vm_args_free(struct uhyve_vm *vm);
+
+#endif
