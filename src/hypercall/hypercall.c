@@ -106,13 +106,22 @@ static void log_dropped(const struct hypercall_context *context, struct log_limi
                  last ? " (further ones are not reported)" : "");
 }
 
+static bool block_copied(struct call *call, bool copied)
+{
+    if (!copied)
+        log_dropped(call->context, &call->context->bad_block,
+                    "its parameter block is not in guest memory");
+    return copied;
+}
+
 bool call_read_block(struct call *call, void *block, size_t size)
 {
-    if (ram_read(call->context->ram, call->payload, block, size))
-        return true;
-    log_dropped(call->context, &call->context->bad_block,
-                "its parameter block is not in guest memory");
-    return false;
+    return block_copied(call, ram_read(call->context->ram, call->payload, block, size));
+}
+
+bool call_write_block(struct call *call, const void *block, size_t size)
+{
+    return block_copied(call, ram_write(call->context->ram, call->payload, block, size));
 }
 
 enum hypercall_outcome hypercall_run(const struct hypercall *hypercall,
