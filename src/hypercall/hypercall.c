@@ -124,6 +124,14 @@ bool call_write_block(struct call *call, const void *block, size_t size)
     return block_copied(call, ram_write(call->context->ram, call->payload, block, size));
 }
 
+void call_log_lost_write(struct call *call, int32_t fd, int error)
+{
+    bool last;
+    if (log_limit_pass(&call->context->lost_write, &last))
+        log_warn(call->context->log, "a write of the guest to its descriptor %d is lost: %s%s", fd,
+                 strerror(error), last ? " (further ones are not reported)" : "");
+}
+
 enum hypercall_outcome hypercall_run(const struct hypercall *hypercall,
                                      struct hypercall_context *context,
                                      const struct hypercall_caller *caller,

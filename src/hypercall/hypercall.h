@@ -34,6 +34,7 @@ struct hypercall_context {
     struct string_list environment; /* interface 1: NAME=value, likewise */
     struct log_limit bad_block;
     struct log_limit bad_width;
+    struct log_limit lost_write;
 };
 
 /* Who calls. */
