@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "util/checked.h"
-#include "util/error.h"
-#include "util/stop_lock.h"
 #include "console/log_filter.h"
 #include "console/log_tail.h"
 #include "console/sink.h"
+#include "util/checked.h"
+#include "util/error.h"
+#include "util/stop_lock.h"
 
 /* One destination, and how serial bytes are gathered for it. */
 struct stream {
@@ -126,6 +126,8 @@ static int batch_add(struct console *console, struct stream *stream, const char 
 /* Pass a piece of the serial stream on to where its kind belongs. */
 static int console_route(struct console *console, const struct log_piece *piece)
 {
+    if (!piece->size)
+        return 0;
     if (piece->kind == LOG_KIND_PROGRAM)
         return batch_add(console, &console->program, piece->bytes, piece->size);
     bool shown = console->verbose || piece->kind >= LOG_KIND_WARN;
