@@ -52,11 +52,6 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
     return 0;
 }
 
-bool fake_vm_stopped(void)
-{
-    return the_vm.stopped;
-}
-
 void uhyve_stop(struct uhyve_vm *vm)
 {
     vm->stopped = 1;

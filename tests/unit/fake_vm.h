@@ -18,7 +18,4 @@ struct fake_vm {
 
 extern struct fake_vm fake_vm;
 
-/* Was uhyve_stop called since uhyve_create? */
-bool fake_vm_stopped(void);
-
 #endif
