@@ -15,6 +15,7 @@
 bats_require_minimum_version 1.5.0
 
 _top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+. "$_top/tools/kvm.bash"
 UHYVE=${UHYVE:-$_top/build/src/uhyve}
 GUESTS=${GUESTS:-$(dirname "$(dirname "$UHYVE")")/guests}
 
@@ -37,21 +38,6 @@ common_setup() {
         echo "$UHYVE is not there: build first, or set UHYVE to the program under test"
         return 1
     fi
-}
-
-# The reason why KVM cannot be used here, or nothing.
-kvm_problem() {
-    if [[ ! -e /dev/kvm ]]; then
-        echo "there is no /dev/kvm on this machine"
-    elif [[ ! -r /dev/kvm || ! -w /dev/kvm ]]; then
-        echo "no permission to use /dev/kvm"
-    fi
-}
-
-# Whether the CPU has what KVM needs to run ring 0 natively. A /dev/kvm without it emulates ring 0,
-# and knows no SSE.
-kvm_is_native() {
-    grep -Eqw 'vmx|svm' /proc/cpuinfo
 }
 
 # Skip the test, with the reason, where there is no usable KVM.
@@ -104,7 +90,9 @@ run_limited() {
     echo "\$ $*"
     status=0
     timeout -s KILL "$UHYVE_TEST_LIMIT" "$@" >"$WORK/stdout" 2>"$WORK/stderr" || status=$?
+    # shellcheck disable=SC2034 # for the tests
     stdout=$(tr -d '\0' <"$WORK/stdout")
+    # shellcheck disable=SC2034
     stderr=$(tr -d '\0' <"$WORK/stderr")
     echo "status: $status"
     sed 's/^/stdout: /' "$WORK/stdout"
