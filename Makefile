@@ -84,7 +84,7 @@ install:
 
 format:
 	@tools/deps.sh format
-	clang-format -i $$(git ls-files '*.c' '*.h')
+	find bench fuzz guests include src tests -name '*.[ch]' -exec clang-format -i {} +
 
 clean:
 	rm -rf build build-*

@@ -34,6 +34,6 @@ if [ ! -f "$dir/build.ninja" ]; then
         exit 1
     }
 elif [ -n "$changed" ]; then
-    meson configure $changed "$dir"
+    meson setup --reconfigure $changed "$dir" "$top"
 fi
 exec ninja -C "$dir" "$@"

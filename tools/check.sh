@@ -14,8 +14,9 @@ set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top" || exit 1
 logs=$top/build/logs
-strict=-Dwerror=${WERROR:-true}
+options="-Dtests=enabled -Dwerror=${WERROR:-true}"
 groups=${*:-gcc system nested clang asan tsan fuzz}
+source_folders=(bench fuzz guests include src tests)
 passed=0 failed=0 skipped=0
 steps_failed=0
 started=$SECONDS
@@ -68,7 +69,8 @@ step() {
 
 # build DIR OPTION...
 build() {
-    tools/build.sh "$@" "$strict"
+    # shellcheck disable=SC2086 # a list of options
+    tools/build.sh "$@" $options
 }
 
 # unit DIR: unit tests, and the fuzz targets with their collected inputs.
@@ -90,7 +92,7 @@ layout() {
     echo "1..1"
     if [[ $version != 14 ]]; then
         echo "ok 1 - source layout # SKIP needs clang-format 14: each version has its own opinion"
-    elif mapfile -t files < <(git ls-files '*.c' '*.h') &&
+    elif mapfile -t files < <(find "${source_folders[@]}" -name '*.[ch]') &&
         clang-format --dry-run --Werror "${files[@]}"; then
         echo "ok 1 - source layout"
     else
