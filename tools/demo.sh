@@ -26,4 +26,4 @@ echo "The demo cannot use KVM here: $problem."
 echo "So it runs inside an emulated machine that has KVM, which takes some seconds."
 "$top/tools/deps.sh" nested
 command="uhyve -c 2 guests/demo-v2 -- -- Hello from the command line"
-run "$top/tests/nested/run" -b "$build" -p 2 -c "$command"
+run "$top/tests/nested/run" -b "$build" -m two -c "$command"
