@@ -7,7 +7,7 @@
 #include "lib/hypercall.h"
 #include "lib/print.h"
 
-#define STACK_SIZE 8192
+#define STACK_SIZE 4096
 
 /* The mailbox in entry.S. */
 extern uint8_t *smp_stack_top __attribute__((visibility("hidden")));
