@@ -6,17 +6,20 @@
  *   pagefault  read of unmapped memory, at CRASH_ADDRESS
  *   gp         read of a non-canonical address
  *   nullcall   call of address 0
+ *   fetch      jump to guest-physical memory where there is nothing
  *   triple     undefined instruction with an empty descriptor table
  *   stack      ud2 below crash_level_one, crash_level_two and crash_level_three
  *
  * Anything else: exit code 2.
  */
 #include "lib/args.h"
+#include "lib/paging.h"
 #include "lib/print.h"
 #include "lib/text.h"
 
 #define CRASH_ADDRESS         UINT64_C(0x123456789000)
 #define NON_CANONICAL_ADDRESS UINT64_C(0x8000000000000000)
+#define HOLE_ADDRESS          UINT64_C(0xe0000000) /* below 4 GiB, where no guest has RAM */
 
 static void read_from(uint64_t address)
 {
@@ -70,6 +73,13 @@ static void null_call(void)
     __asm__ volatile("xor %%eax, %%eax; call *%%rax" : : : "rax", "memory");
 }
 
+/* A KVM cannot even emulate an instruction that is not there. */
+static void fetch_from_hole(void)
+{
+    volatile void *hole = paging_map(HOLE_ADDRESS);
+    __asm__ volatile("jmp *%0" : : "r"(hole));
+}
+
 static void triple_fault(void)
 {
     struct {
@@ -83,8 +93,9 @@ static const struct {
     const char *name;
     void (*crash)(void);
 } ways[] = {
-    {"ud2", undefined_instruction}, {"pagefault", page_fault}, {"gp", general_protection},
-    {"nullcall", null_call},        {"triple", triple_fault},  {"stack", crash_level_one},
+    {"ud2", undefined_instruction}, {"pagefault", page_fault},  {"gp", general_protection},
+    {"nullcall", null_call},        {"fetch", fetch_from_hole}, {"triple", triple_fault},
+    {"stack", crash_level_one},
 };
 
 int main(void)

@@ -23,6 +23,7 @@ enum guest_errno {
     GUEST_ESPIPE = 29,
     GUEST_EROFS = 30,
     GUEST_ENAMETOOLONG = 36,
+    GUEST_ENOSYS = 38, /* never from the VMM: it ignored the call */
 };
 
 /* Generation 1: the payload (an address below 4 GiB, or a character) travels in EAX. */
