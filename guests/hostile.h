@@ -30,13 +30,14 @@ extern uint64_t ram_start, ram_end;
 #define HOSTILE_BAD_FD 77
 
 /* Bytes that the VMM must leave alone are filled with this. */
-#define HOSTILE_FILL 0xa5
+#define HOSTILE_FILL UINT64_C(0xa5a5a5a5a5a5a5a5)
 
 void hostile_issue(const struct hostile_call *call, uint64_t payload);
 
 /* True if [address, address + size) is all guest RAM. */
 bool hostile_is_ram(uint64_t address, uint64_t size);
 
+/* `size` is a multiple of 8 bytes. */
 void hostile_fill(volatile void *memory, uint64_t size);
 bool hostile_is_filled(const volatile void *memory, uint64_t size);
 

@@ -50,7 +50,7 @@ static bool port_is_known(uint16_t port)
     for (unsigned i = 0; i < hostile_call_count; i++)
         if (port == hostile_calls[i].port)
             return true;
-    return port == HERMIT_V1_UART || port == HERMIT_V2_EXIT ||
+    return port == HERMIT_V1_EXIT || port == HERMIT_V1_UART || port == HERMIT_V2_EXIT ||
            port == HERMIT_V2_SERIAL_WRITE_BYTE || port == 0x20 || port == 0x21 || port == 0xa0 ||
            port == 0xa1 || port == 0x4d0 || port == 0x4d1;
 }
@@ -88,8 +88,6 @@ void attack_port_sizes(void)
     hostile_fill(block, sizeof(block));
     for (unsigned i = 0; i < hostile_call_count; i++) {
         const struct hostile_call *call = &hostile_calls[i];
-        if (call->port == HERMIT_V1_EXIT)
-            continue; /* without a result to look at, and it might even work */
         for (unsigned size = 1; size <= 2; size++) {
             out_sized(call->port, size, address_of(low));
             out_sized(call->port, size, address_of(block));
@@ -111,7 +109,8 @@ void attack_port_reads(void)
         tap_ok(hostile_is_filled(block, sizeof(block)), "%s is not called by IN",
                hostile_calls[i].name);
     }
-    static const uint16_t others[] = {HERMIT_V1_UART, HERMIT_V2_EXIT, HERMIT_V2_SERIAL_WRITE_BYTE};
+    static const uint16_t others[] = {HERMIT_V1_EXIT, HERMIT_V1_UART, HERMIT_V2_EXIT,
+                                      HERMIT_V2_SERIAL_WRITE_BYTE};
     for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         for (unsigned size = 1; size <= 4; size *= 2)
             in_sized(others[i], size, '!');
@@ -144,20 +143,21 @@ void attack_string_io(void)
     static uint8_t data[2048];
     out_string(HERMIT_V1_UART, "# string output\n", 16, 1);
 
-    /* 32-bit elements that each are the address of a block. */
+    /* Elements of 32 bits that each are the address of a block. KVM does not tell them from single
+     * calls, so nothing but survival can be asked; narrower ones are no calls in any case. */
     uint32_t *addresses = (uint32_t *)data;
     for (unsigned i = 0; i < 8; i++)
         addresses[i] = (uint32_t)address_of(block);
-    hostile_fill(block, sizeof(block));
     for (unsigned i = 0; i < hostile_call_count; i++) {
-        const struct hostile_call *call = &hostile_calls[i];
-        if (call->port == HERMIT_V1_EXIT)
-            continue;
-        for (unsigned size = 1; size <= 4; size *= 2)
-            out_string(call->port, data, 8, size);
-        tap_ok(hostile_is_filled(block, sizeof(block)), "%s is not called by string output",
-               call->name);
+        uint16_t port = hostile_calls[i].port;
+        hostile_fill(block, sizeof(block));
+        out_string(port, data, 8, 1);
+        out_string(port, data, 8, 2);
+        tap_ok(hostile_is_filled(block, sizeof(block)), "%s ignores short string output",
+               hostile_calls[i].name);
+        out_string(port, data, 8, 4);
     }
+    tap_ok(true, "string output of 32-bit elements");
 
     static const uint16_t ports[] = {
         HERMIT_V1_UART, HERMIT_V1_FILE_OPEN, HERMIT_V2_FILE_OPEN, HERMIT_V2_EXIT, 0xcf8, 0xcfc,
@@ -255,11 +255,13 @@ static void attack_hole(uint64_t address)
 void attack_mmio(void)
 {
     uint64_t beyond = (ram_end + LARGE_PAGE - 1) & ~(uint64_t)(LARGE_PAGE - 1);
-    unsigned physical_bits = cpu_id(0x80000008, 0).eax & 0xff;
+    unsigned bits = cpu_id(0x80000008, 0).eax & 0xff; /* of a physical address */
+    if (bits > 47)
+        bits = 47;                     /* no more fit into the lower half of virtual addresses */
     attack_hole(UINT64_C(0xe0000000)); /* between 3 and 4 GiB there is never RAM */
     attack_hole(UINT64_C(0xe01ffff0)); /* the end of the same page */
     attack_hole(beyond + 16 * LARGE_PAGE);
-    attack_hole(UINT64_C(1) << (physical_bits - 1));
+    attack_hole(UINT64_C(1) << (bits - 1));
 
     if (beyond == ram_end) {
         paging_map(ram_end);

@@ -102,7 +102,8 @@ void attack_unaligned(void)
 
     /* A structure that the specification aligns naturally. */
     volatile struct hermit_v2_write *request = (volatile void *)(block + 4);
-    *request = (struct hermit_v2_write){.fd = HOSTILE_BAD_FD, .ret = NO_RESULT};
+    *request = (struct hermit_v2_write){
+        .fd = HOSTILE_BAD_FD, .buf = address_of(block), .len = 1, .ret = NO_RESULT};
     hypercall_v2(HERMIT_V2_FILE_WRITE, address_of(request));
     tap_equal(request->ret, -GUEST_EBADF, "v2 write with an unaligned block");
 }

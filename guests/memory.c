@@ -111,7 +111,7 @@ static void check_contents(void)
     uint64_t free = (boot_info->kernel_image_end + PAGE_SIZE - 1) & ~(uint64_t)(PAGE_SIZE - 1);
     check_zero(base + 24, base + PAGE_SIZE, 8, "the page of the gdt behind it");
     check_zero(base + 0x5000 + sizeof(*boot_info), base + 0x6000, 8, "the page of the boot info");
-    check_zero(base + 0x6000, base + 0x10000, 64, "the gap below the page tables");
+    check_zero(base + 0x8000, base + TABLE_OFFSET, 8, "the gap below the page tables");
     check_zero(free, free + 2 * PAGE_SIZE, 8, "memory behind the image");
     check_zero((free + STRIDE - 1) & ~(uint64_t)(STRIDE - 1), end, STRIDE, "free memory");
     check_zero(end - PAGE_SIZE, end, 8, "the last page");
