@@ -103,9 +103,9 @@ static void bad_chains_end(void **state)
         {FAKE_STACK + 0x40, FAKE_STACK + 0x20, RETURN_1, 2},     /* downward */
         {FAKE_STACK + 0x40, UINT64_MAX - 7, RETURN_1, 2},        /* wraps around */
         {FAKE_STACK + 0x40, UINT64_C(1) << 47, RETURN_1, 2},     /* unmapped */
-        {FAKE_STACK + 0x40, FAKE_STACK + 0x44, RETURN_1, 2},     /* misaligned */
+        {FAKE_STACK + 0x40, FAKE_STACK + 0x64, RETURN_1, 2},     /* misaligned */
         {FAKE_STACK + 0x40, FAKE_STACK + 0x80, FAKE_END - 1, 1}, /* returns to data */
-        {FAKE_STACK + 0x44, 0, RETURN_1, 1},
+        {FAKE_STACK + 0x64, 0, RETURN_1, 1},
         {0, 0, RETURN_1, 1},
         {UINT64_MAX - 7, 0, RETURN_1, 1},
         {FAKE_STACK + 8192 - 8, 0, RETURN_1, 1}, /* half of it unmapped */
@@ -115,6 +115,7 @@ static void bad_chains_end(void **state)
         struct frame frames[BACKTRACE_FRAMES];
         fake_guest_init(&guest);
         put_frame(&guest, FAKE_STACK + 0x40, cases[i].next, cases[i].back);
+        put_frame(&guest, FAKE_STACK + 0x64, 0, RETURN_1);
         struct x86_state at = stopped_at(FAKE_CODE, FAKE_STACK, cases[i].base);
         assert_int_equal(backtrace_walk(&guest.view, &at, frames), cases[i].frames);
     }
