@@ -360,16 +360,36 @@ program: fourth"
     done
 }
 
-@test "a crash of the guest is told from an exit" {
+@test "a crash of the guest is told from an exit, with its cause" {
+    local -A causes=(
+        [ud2]='invalid opcode'
+        [pagefault]='page fault.* 0x123456789000'
+        [gp]='general protection fault'
+        [nullcall]='page fault.* 0x0,'
+        [fetch]='.'
+        [triple]='triple fault'
+        [stack]='invalid opcode'
+    )
     for generation in v1 v2; do
-        for way in ud2 pagefault gp nullcall fetch triple stack; do
-            run_uhyve "$(guest crash-$generation)" -- -- $way
+        for way in "${!causes[@]}"; do
+            run_uhyve "$(guest crash-$generation)" -- -- "$way"
             expect_status 134
             expect_stdout "crashing: $way"
-            expect_stderr_line 'guest crashed'
+            expect_stderr_line "${causes[$way]}"
         done
-        run_uhyve "$(guest crash-$generation)" -- -- pagefault
-        expect_stderr_line '123456789000'
+    done
+}
+
+@test "the report of a crash names the functions of the call chain" {
+    for generation in v1 v2; do
+        run_uhyve "$(guest crash-$generation)" -- -- stack
+        expect_status 134
+        diff - <(grep -aoE '#[0-9].* crash_level_[a-z]*' stderr | sed 's/.* //') <<'END'
+crash_level_three
+crash_level_two
+crash_level_one
+END
+        expect_stderr_line '#.* main'
     done
 }
 
