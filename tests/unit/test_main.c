@@ -66,7 +66,7 @@ static int start(void **state)
     char path[] = "/tmp/test_main.XXXXXX";
     if (!mkdtemp(path) || chdir(path) != 0)
         return -1;
-    clearenv();
+    clear_environment();
     fake_vm = (struct fake_vm){0};
     fake_vm.result.kernel_log = "";
     fake_vm.stats.accel = "none";
