@@ -59,7 +59,7 @@ step() {
     if [[ $text == FAILED ]]; then
         if ((bad != 0)); then
             failures "$log"
-        else
+        elif ! grep -A 40 -m 1 -E '^FAILED: |ERROR: ' "$log"; then
             tail -n 60 "$log"
         fi
         echo "(status $status; the whole log: ${log#"$top"/})"
@@ -73,11 +73,16 @@ build() {
     tools/build.sh "$@" $options
 }
 
-# unit DIR: unit tests, and the fuzz targets with their collected inputs.
+# unit DIR: unit tests, and the fuzz targets with their collected inputs. Meson would take a program
+# that reports nothing for skipped.
 unit() {
-    local status=0
+    local status=0 log=$1/meson-logs/unit.txt
     meson test -C "$1" --no-rebuild --logbase unit --suite unit --suite fuzz || status=$?
-    cat "$1/meson-logs/unit.txt"
+    cat "$log"
+    (($(grep -c '^test: ' "$log") == $(grep -c '^1\.\.' "$log"))) || {
+        echo "not every test program has reported what it tests"
+        status=1
+    }
     return $status
 }
 
@@ -126,14 +131,19 @@ group_clang() {
     CC=clang step build-clang build build-clang && step unit-clang unit build-clang
 }
 
+# sanitizer_group NAME SANITIZERS
+sanitizer_group() {
+    step "build-$1" build "build-$1" "-Db_sanitize=$2" -Db_lundef=false || return
+    step "unit-$1" unit "build-$1"
+    step "system-$1" system_tests "build-$1" 120
+}
+
 group_asan() {
-    step build-asan build build-asan -Db_sanitize=address,undefined -Db_lundef=false &&
-        step unit-asan unit build-asan && step system-asan system_tests build-asan 120
+    sanitizer_group asan address,undefined
 }
 
 group_tsan() {
-    step build-tsan build build-tsan -Db_sanitize=thread -Db_lundef=false &&
-        step unit-tsan unit build-tsan && step system-tsan system_tests build-tsan 120
+    sanitizer_group tsan thread
 }
 
 group_fuzz() {

@@ -653,5 +653,6 @@ int main(void)
         TEST(statistics_as_text),
         TEST(statistics_as_json),
     };
+    unit_keep_output_format();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

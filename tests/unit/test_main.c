@@ -392,5 +392,6 @@ int main(void)
         TEST(signals_stop_the_vm),
         TEST(messages_have_levels),
     };
+    unit_keep_output_format();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
