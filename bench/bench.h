@@ -62,14 +62,16 @@ struct bench_command {
     char image[4096]; /* storage for the path of the guest */
 };
 
-/* uhyve on KVM with BENCH_MEMORY_MIB running a guest. `cpus` may be NULL for one CPU; `argument`,
- * an application argument, may be NULL for none. */
+/*
+ * uhyve on KVM with BENCH_MEMORY_MIB running a guest. `cpus` may be NULL for one CPU. `arguments`
+ * ends with NULL and goes to the guest as application arguments; it may be NULL.
+ */
 void bench_uhyve_command(struct bench_command *command, const struct bench_config *config,
-                         const char *cpus, const char *guest, const char *argument);
+                         const char *cpus, const char *guest, const char *const *arguments);
 
-/* The bare program in one of its modes, likewise. */
+/* The bare program with the same memory; `arguments` start with the mode. */
 void bench_bare_command(struct bench_command *command, const struct bench_config *config,
-                        const char *cpus, const char *mode, const char *argument);
+                        const char *cpus, const char *const *arguments);
 
 /* Run a command that must end with status 0. */
 enum bench_outcome bench_run(const struct bench_command *command, struct process_run *run,

@@ -39,8 +39,14 @@ static void add(struct bench_command *command, unsigned *count, const char *argu
     command->argv[*count] = NULL;
 }
 
+static void add_all(struct bench_command *command, unsigned *count, const char *const *arguments)
+{
+    while (*arguments)
+        add(command, count, *arguments++);
+}
+
 void bench_uhyve_command(struct bench_command *command, const struct bench_config *config,
-                         const char *cpus, const char *guest, const char *argument)
+                         const char *cpus, const char *guest, const char *const *arguments)
 {
     unsigned count = 0;
     snprintf(command->image, sizeof(command->image), "%s/%s", config->guests, guest);
@@ -53,15 +59,15 @@ void bench_uhyve_command(struct bench_command *command, const struct bench_confi
         add(command, &count, cpus);
     }
     add(command, &count, command->image);
-    if (argument) {
+    if (arguments) {
         add(command, &count, "--");
         add(command, &count, "--");
-        add(command, &count, argument);
+        add_all(command, &count, arguments);
     }
 }
 
 void bench_bare_command(struct bench_command *command, const struct bench_config *config,
-                        const char *cpus, const char *mode, const char *argument)
+                        const char *cpus, const char *const *arguments)
 {
     unsigned count = 0;
     add(command, &count, config->bare);
@@ -71,9 +77,7 @@ void bench_bare_command(struct bench_command *command, const struct bench_config
         add(command, &count, "-c");
         add(command, &count, cpus);
     }
-    add(command, &count, mode);
-    if (argument)
-        add(command, &count, argument);
+    add_all(command, &count, arguments);
 }
 
 enum bench_outcome bench_run(const struct bench_command *command, struct process_run *run,
@@ -92,7 +96,7 @@ enum bench_outcome bench_needs_kvm(const struct bench_config *config, struct ben
 {
     struct bench_command command;
     struct process_run run = {0};
-    bench_bare_command(&command, config, NULL, "first", NULL);
+    bench_bare_command(&command, config, NULL, (const char *[]){"first", NULL});
     enum bench_outcome outcome = bench_run(&command, &run, result);
     if (outcome == BENCH_FAILED && run.status == STATUS_NO_KVM)
         return bench_skip(result, "KVM cannot be used: %s", run.errors);

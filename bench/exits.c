@@ -41,7 +41,7 @@ static enum bench_outcome calibrate(const struct bench_config *config, const cha
 {
     struct bench_command command;
     struct process_run run;
-    bench_bare_command(&command, config, NULL, mode, CALIBRATION_TRIPS);
+    bench_bare_command(&command, config, NULL, (const char *[]){mode, CALIBRATION_TRIPS, NULL});
     enum bench_outcome outcome = bench_run(&command, &run, result);
     if (outcome != BENCH_DONE)
         return outcome;
@@ -55,8 +55,9 @@ static enum bench_outcome calibrate(const struct bench_config *config, const cha
     return BENCH_DONE;
 }
 
+/* `mode` is what both programs take as the first argument; the second is the number. */
 static enum bench_outcome round_trip(const struct bench_config *config, const char *mode,
-                                     const char *guest, struct bench_result *result)
+                                     struct bench_result *result)
 {
     struct trips ours, against;
     uint64_t count = 0;
@@ -66,22 +67,23 @@ static enum bench_outcome round_trip(const struct bench_config *config, const ch
     if (outcome != BENCH_DONE)
         return outcome;
 
-    char many[32];
-    snprintf(many, sizeof(many), "%" PRIu64, count);
-    bench_uhyve_command(&ours.few, config, NULL, guest, "1");
-    bench_uhyve_command(&ours.many, config, NULL, guest, many);
-    bench_bare_command(&against.few, config, NULL, mode, "1");
-    bench_bare_command(&against.many, config, NULL, mode, many);
+    char number[32];
+    snprintf(number, sizeof(number), "%" PRIu64, count);
+    const char *const few[] = {mode, "1", NULL}, *const many[] = {mode, number, NULL};
+    bench_uhyve_command(&ours.few, config, NULL, "bench-pio-v2-gpr", few);
+    bench_uhyve_command(&ours.many, config, NULL, "bench-pio-v2-gpr", many);
+    bench_bare_command(&against.few, config, NULL, few);
+    bench_bare_command(&against.many, config, NULL, many);
     ours.additional = against.additional = (double)(count - 1);
     return bench_compare(config->runs, sample_trip, &ours, &against, result);
 }
 
 enum bench_outcome bench_pio_exit(const struct bench_config *config, struct bench_result *result)
 {
-    return round_trip(config, "out", "bench-pio-v2-gpr", result);
+    return round_trip(config, "out", result);
 }
 
 enum bench_outcome bench_pio_in(const struct bench_config *config, struct bench_result *result)
 {
-    return round_trip(config, "in", "bench-pio-in-v2-gpr", result);
+    return round_trip(config, "in", result);
 }
