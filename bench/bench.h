@@ -77,6 +77,18 @@ void bench_bare_command(struct bench_command *command, const struct bench_config
 enum bench_outcome bench_run(const struct bench_command *command, struct process_run *run,
                              struct bench_result *result);
 
+enum bench_time {
+    BENCH_FIRST, /* until the first byte of output */
+    BENCH_WALL,  /* until the end of the process */
+};
+
+/*
+ * The shortest time of `tries` runs of a command, in nanoseconds. Everything that disturbs a run
+ * makes it longer, so that the shortest one tells most about the program.
+ */
+enum bench_outcome bench_best(const struct bench_command *command, unsigned tries,
+                              enum bench_time what, double *ns, struct bench_result *result);
+
 /* Takes one sample of what `context` describes, in the unit of the row. */
 typedef enum bench_outcome bench_sampler(const void *context, double *sample,
                                          struct bench_result *result);

@@ -92,6 +92,24 @@ enum bench_outcome bench_run(const struct bench_command *command, struct process
     return BENCH_DONE;
 }
 
+enum bench_outcome bench_best(const struct bench_command *command, unsigned tries,
+                              enum bench_time what, double *ns, struct bench_result *result)
+{
+    uint64_t best = UINT64_MAX;
+    for (unsigned i = 0; i < tries; i++) {
+        struct process_run run;
+        enum bench_outcome outcome = bench_run(command, &run, result);
+        if (outcome != BENCH_DONE)
+            return outcome;
+        uint64_t time = what == BENCH_FIRST ? run.first_ns : run.wall_ns;
+        if (time == 0)
+            return bench_fail(result, "%s gave no output", command->argv[0]);
+        best = time < best ? time : best;
+    }
+    *ns = (double)best;
+    return BENCH_DONE;
+}
+
 enum bench_outcome bench_needs_kvm(const struct bench_config *config, struct bench_result *result)
 {
     struct bench_command command;
