@@ -54,8 +54,7 @@ static int64_t write_fd(const struct call *call, int32_t fd, const struct call_b
 {
     if (fd != STDOUT_FILENO && fd != STDERR_FILENO)
         return -EBADF;
-    return console_program_write(call->context->console, fd, buffer->piece,
-                                 (size_t)buffer->count);
+    return console_program_write(call->context->console, fd, buffer->piece, (size_t)buffer->count);
 }
 
 static int64_t seek_fd(int32_t fd)

@@ -462,8 +462,8 @@ END
         expect_stdout ">"
         run_uhyve "$(guest bench-exit-$generation)"
         expect_status 0
-        run_uhyve "$(guest bench-pio-$generation)" -- -- 1000
+        run_uhyve "$(guest bench-pio-$generation)" -- -- out 1000
         expect_status 0
-        expect_no_stdout
+        expect_stdout "done"
     done
 }

@@ -43,7 +43,7 @@ static int open_device(struct uhyve_error *error)
 
 bool kvm_cpuid_emulates_ring0(const struct kvm_cpuid_table *cpuid)
 {
-    for (unsigned i = 0; i < cpuid->header.nent; i++)
+    for (unsigned i = 0; i < cpuid->nent; i++)
         if (cpuid->entries[i].function == 1)
             return !(cpuid->entries[i].ecx & CPUID_1_ECX_XSAVE);
     return true;
@@ -54,7 +54,7 @@ static int set_up(struct accel_host *host, struct uhyve_error *error)
     host->fd = open_device(error);
     if (host->fd < 0)
         return host->fd;
-    host->cpuid.header.nent = KVM_CPUID_MAX;
+    host->cpuid.nent = KVM_CPUID_MAX;
     if (ioctl(host->fd, KVM_GET_SUPPORTED_CPUID, &host->cpuid) != 0) {
         int err = errno;
         return error_set(error, UHYVE_STATUS_FAILED, err,

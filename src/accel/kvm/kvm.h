@@ -13,12 +13,15 @@
 
 #define KVM_CPUID_MAX 256
 
-/* A struct kvm_cpuid2 with room for its entries, which the kernel's header declares as a flexible
- * array. */
+/* What struct kvm_cpuid2 describes, with room for the entries that it has as a flexible array. */
 struct kvm_cpuid_table {
-    struct kvm_cpuid2 header;
+    uint32_t nent;
+    uint32_t padding;
     struct kvm_cpuid_entry2 entries[KVM_CPUID_MAX];
 };
+
+_Static_assert(offsetof(struct kvm_cpuid_table, entries) == sizeof(struct kvm_cpuid2),
+               "the table is laid out as the kernel wants it");
 
 struct accel_host {
     int fd; /* /dev/kvm */

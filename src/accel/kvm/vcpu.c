@@ -33,11 +33,12 @@ static int set_cpuid(const struct accel_vcpu *vcpu)
 
 static int set_msrs(const struct accel_vcpu *vcpu)
 {
+    /* A struct kvm_msrs with one entry. */
     struct {
-        struct kvm_msrs header;
+        uint32_t nmsrs, padding;
         struct kvm_msr_entry entry;
     } msrs = {
-        .header.nmsrs = 1,
+        .nmsrs = 1,
         .entry = {.index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRINGS},
     };
     return ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) == 1 ? 0 : -1;
