@@ -104,9 +104,10 @@ struct uhyve_params {
 
     /*
      * Guest standard streams. -1 for stdin_fd: always at end of file; for an output: discarded.
-     * Program output goes to stdout_fd. Lines of the kernel's log go to log_fd: warnings and worse
-     * always, the rest only with `verbose`; what was withheld is in uhyve_result.kernel_log. If
-     * output_fd is not -1 it receives everything, unfiltered and in order, instead of the two.
+     * Program output goes to stdout_fd, what the program writes to its standard error to log_fd.
+     * Lines of the kernel's log go to log_fd: warnings and worse always, the rest only with
+     * `verbose`; what was withheld is in uhyve_result.kernel_log. If output_fd is not -1 it
+     * receives everything, unfiltered and in order, instead of the two.
      */
     int stdin_fd;
     int stdout_fd;

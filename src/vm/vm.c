@@ -131,9 +131,10 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
                             fdt_size_bound(params->cpu_count, vm->bootargs.size),
                             params->aslr ? layout_random : NULL, &vm->log, error);
     if (!err)
-        err = accel_select(params->accel, &vm->log, &vm->accel, error);
+        err = accel_select(params->accel, &vm->log, &vm->chosen, error);
     if (err)
         return err;
+    vm->accel = vm->chosen.accel;
     log_debug(&vm->log, "RAM at 0x%llx, device tree 0x%llx, stack 0x%llx, kernel 0x%llx-0x%llx",
               (unsigned long long)vm->layout.ram_base, (unsigned long long)vm->layout.fdt,
               (unsigned long long)vm->layout.stack, (unsigned long long)vm->layout.kernel_start,
@@ -151,7 +152,7 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     if (!err)
         err = console_create(&vm->console, params, vm->stop_fd, &vm->log, error);
     if (!err)
-        err = vm->accel->vm_create(&config, &vm->machine, error);
+        err = vm->accel->vm_create(vm->chosen.host, &config, &vm->machine, error);
     if (err)
         return err;
     /* Kernels since 2026 probe 1,024 PCI functions at every boot: their address writes need no
@@ -338,6 +339,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
             vm->accel->vcpu_destroy(vm->vcpus[i].accel);
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
+    accel_release(&vm->chosen);
     console_destroy(vm->console);
     ram_free(&vm->ram);
     vm_args_free(vm);

@@ -1,6 +1,7 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
- * vcpu.c the threads and their exits, args.c the guest's arguments, report.c the crash report, stats.c the figures.
+ * vcpu.c the threads and their exits, args.c the guest's arguments, report.c the crash report,
+ * stats.c the figures.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -66,7 +67,8 @@ struct uhyve_vm {
     struct elf elf;
     struct layout layout;
     struct ram ram;
-    const struct accel *accel;
+    struct accel_choice chosen;
+    const struct accel *accel; /* the chosen one */
     struct accel_vm *machine;
     struct console *console;
     struct text bootargs;
