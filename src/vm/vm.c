@@ -2,13 +2,10 @@
  * The life of a virtual machine, in the order in which it happens:
  *
  *     uhyve_create   parameters -> image -> layout -> accelerator -> RAM -> console -> machine
- *     uhyve_run      vCPU threads -> kernel and boot structures into RAM -> run -> collect the end
+ *     uhyve_run      vCPUs, kernel and boot structures -> run -> collect the end
  *     uhyve_destroy  release, in reverse
- *
- * vCPUs are created by their threads while the kernel is being loaded.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -248,19 +245,14 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
     uint64_t start = vm_now();
     if (!err)
         err = load(vm, error);
+    vm->load_ns = vm_now() - start;
+    if (!err)
+        err = vcpus_create_first(vm, error);
     if (!err)
         err = vcpus_wait_ready(vm, error);
     if (!err)
         err = describe(vm, error);
-    vm->load_ns = vm_now() - start;
     return err;
-}
-
-static void wait_for_stop(struct uhyve_vm *vm)
-{
-    struct pollfd fd = {.fd = vm->stop_fd, .events = POLLIN};
-    while (poll(&fd, 1, -1) < 0 && errno == EINTR)
-        ;
 }
 
 static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
@@ -287,14 +279,10 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
     vm->ran = true;
     int err = prepare(vm, error);
     if (err) {
-        vcpus_release(vm, VM_ABORTED);
-        vcpus_join(vm);
+        vcpus_abort(vm);
         return err;
     }
-    vcpus_release(vm, VM_RUNNING);
-    wait_for_stop(vm);
-    atomic_store_explicit(&vm->stopping, true, memory_order_release);
-    vcpus_join(vm);
+    vcpus_run(vm);
     console_flush(vm->console);
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
@@ -315,18 +303,19 @@ void vm_end(struct uhyve_vm *vm, enum uhyve_outcome outcome, int exit_code,
         atomic_store(&vm->ended_at, vm_now());
     }
     pthread_mutex_unlock(&vm->lock);
-    /* This thread is not to enter the guest again. */
-    atomic_store_explicit(&vm->stopping, true, memory_order_release);
     uhyve_stop(vm);
 }
 
 void uhyve_stop(struct uhyve_vm *vm)
 {
-    /* Only a write: called from signal handlers. It cannot fail other than by being readable
-     * already. */
+    /* Called from signal handlers. The write cannot fail other than by the event being set already.
+     */
     int saved = errno;
+    atomic_store_explicit(&vm->stopping, true, memory_order_release);
     ssize_t ignored = write(vm->stop_fd, &(uint64_t){1}, sizeof(uint64_t));
     (void)ignored;
+    /* The other vCPUs are kicked by the thread that runs this one, when it has left the guest. */
+    vcpu_kick(&vm->vcpus[0]);
     errno = saved;
 }
 
