@@ -116,7 +116,8 @@ static bool take_queued(struct accel_vcpu *vcpu)
     const unsigned size = (4096 - sizeof *ring) /
                           sizeof(struct kvm_coalesced_mmio); /* KVM_COALESCED_MMIO_MAX */
 
-    if (!ring || __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) == ring->first)
+    if (!ring || __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) ==
+                     __atomic_load_n(&ring->first, __ATOMIC_RELAXED))
         return false;
     pthread_mutex_lock(&vcpu->vm->ring_lock);
     bool found = __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) != ring->first;
@@ -225,7 +226,7 @@ void kvm_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit)
             if (errno == EAGAIN)
                 continue;
             if (errno == EINTR) {
-                vcpu->run->immediate_exit = 0;
+                __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
                 exit->kind = ACCEL_EXIT_INTERRUPTED;
             } else {
                 exit_failed(exit, "KVM cannot run the CPU: %s", strerror(errno));
