@@ -256,6 +256,13 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
     return err;
 }
 
+/* A guest that is to be stopped before it started does not start. */
+static bool stop_wanted(const struct uhyve_vm *vm)
+{
+    struct pollfd fd = {.fd = vm->stop_fd, .events = POLLIN};
+    return poll(&fd, 1, 0) > 0;
+}
+
 static void wait_for_stop(struct uhyve_vm *vm)
 {
     struct pollfd fd = {.fd = vm->stop_fd, .events = POLLIN};
@@ -285,16 +292,15 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
         return error_set(error, UHYVE_STATUS_FAILED, EINVAL,
                          "a virtual machine can be run only once");
     vm->ran = true;
-    int err = prepare(vm, error);
-    if (err) {
-        vcpus_release(vm, VM_ABORTED);
-        vcpus_join(vm);
-        return err;
-    }
-    vcpus_release(vm, VM_RUNNING);
-    wait_for_stop(vm);
+    int err = stop_wanted(vm) ? 0 : prepare(vm, error);
+    bool start = !err && !stop_wanted(vm);
+    vcpus_release(vm, start ? VM_RUNNING : VM_ABORTED);
+    if (start)
+        wait_for_stop(vm);
     atomic_store_explicit(&vm->stopping, true, memory_order_release);
     vcpus_join(vm);
+    if (err)
+        return err;
     console_flush(vm->console);
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
