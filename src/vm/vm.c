@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -270,6 +271,27 @@ static void wait_for_stop(struct uhyve_vm *vm)
         ;
 }
 
+/*
+ * Write what the console holds back. The vCPU threads have their signals blocked; here, on the
+ * caller's thread, a closed pipe must not end the caller either: it is a write error like any
+ * other.
+ */
+static void flush_console(struct uhyve_vm *vm)
+{
+    const struct timespec no_wait = {0};
+    sigset_t broken_pipe, pending, old;
+
+    sigemptyset(&broken_pipe);
+    sigaddset(&broken_pipe, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &broken_pipe, &old);
+    console_flush(vm->console);
+    if (!sigismember(&pending, SIGPIPE))
+        while (sigtimedwait(&broken_pipe, NULL, &no_wait) < 0 && errno == EINTR)
+            ;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
 static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
 {
     size_t dropped = 0;
@@ -301,7 +323,7 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
     vcpus_join(vm);
     if (err)
         return err;
-    console_flush(vm->console);
+    flush_console(vm);
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
     fill_result(vm, result);
