@@ -20,11 +20,18 @@ void accel_release(struct accel_choice *choice)
     *choice = (struct accel_choice){0};
 }
 
+static int no_such_accelerator(enum uhyve_accel wanted, struct uhyve_error *error)
+{
+    return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
+                     "there is no accelerator with the number %d (use UHYVE_ACCEL_AUTO)",
+                     (int)wanted);
+}
+
 int accel_select(enum uhyve_accel wanted, const struct log *log, struct accel_choice *choice,
                  struct uhyve_error *error)
 {
     struct accel_choice second_best = {0};
-    int err = -ENODEV;
+    int err = 0;
 
     *choice = (struct accel_choice){0};
     for (size_t i = 0; i < ACCELERATORS && !choice->accel; i++) {
@@ -53,14 +60,14 @@ int accel_select(enum uhyve_accel wanted, const struct log *log, struct accel_ch
     else
         *choice = second_best;
     if (!choice->accel)
-        return err;
+        return err ? err : no_such_accelerator(wanted, error);
     log_info(log, "using the accelerator '%s'", choice->accel->name);
     return 0;
 }
 
 int uhyve_probe(enum uhyve_accel wanted, struct uhyve_error *error)
 {
-    int err = -ENODEV;
+    int err = 0;
 
     for (size_t i = 0; i < ACCELERATORS; i++) {
         struct accel_host *host;
@@ -75,5 +82,5 @@ int uhyve_probe(enum uhyve_accel wanted, struct uhyve_error *error)
             return 0;
         err = -EOPNOTSUPP;
     }
-    return err;
+    return err ? err : no_such_accelerator(wanted, error);
 }

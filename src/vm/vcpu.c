@@ -110,14 +110,13 @@ static bool report_ready(struct vcpu *vcpu, int err, const struct uhyve_error *e
     return go;
 }
 
-/* This thread has left the guest because the VM stops: see to it that the thread that joins it does
- * so, too. */
-static void call_back(struct vcpu *joiner)
+/* The VM stops: see to it that this vCPU leaves its loop. */
+static void drive_out(struct vcpu *vcpu)
 {
-    for (long wait = KICK_FIRST_NS; atomic_load(&joiner->running_tid); wait *= 2) {
-        vcpu_kick(joiner);
-        nanosleep(&(struct timespec){.tv_nsec = wait < KICK_INTERVAL_NS ? wait : KICK_INTERVAL_NS},
-                  NULL);
+    for (long wait = KICK_FIRST_NS; atomic_load(&vcpu->running_tid);
+         wait = wait * 2 < KICK_INTERVAL_NS ? wait * 2 : KICK_INTERVAL_NS) {
+        vcpu_kick(vcpu);
+        nanosleep(&(struct timespec){.tv_nsec = wait}, NULL);
     }
 }
 
@@ -129,7 +128,7 @@ static void *vcpu_thread(void *argument)
 
     if (report_ready(vcpu, err, &error)) {
         run(vcpu);
-        call_back(&vcpu->vm->vcpus[0]);
+        drive_out(&vcpu->vm->vcpus[0]); /* it is on the thread that joins this one */
     }
     return NULL;
 }
@@ -197,28 +196,17 @@ static void release(struct uhyve_vm *vm, enum vm_phase phase)
     pthread_mutex_unlock(&vm->lock);
 }
 
-static void join(struct vcpu *vcpu)
-{
-    for (;;) {
-        struct timespec until;
-        vcpu_kick(vcpu);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += KICK_INTERVAL_NS;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        if (pthread_clockjoin_np(vcpu->thread, NULL, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
-            return;
-    }
-}
-
 static void join_others(struct uhyve_vm *vm)
 {
     for (unsigned i = 1; i < vm->params.cpu_count; i++)
         vcpu_kick(&vm->vcpus[i]);
     for (unsigned i = 1; i < vm->params.cpu_count; i++) {
-        if (vm->vcpus[i].has_thread)
-            join(&vm->vcpus[i]);
-        vm->vcpus[i].has_thread = false;
+        struct vcpu *vcpu = &vm->vcpus[i];
+        if (!vcpu->has_thread)
+            continue;
+        drive_out(vcpu);
+        pthread_join(vcpu->thread, NULL);
+        vcpu->has_thread = false;
     }
 }
 
@@ -228,15 +216,45 @@ void vcpus_abort(struct uhyve_vm *vm)
     join_others(vm);
 }
 
-void vcpus_run(struct uhyve_vm *vm)
+/*
+ * On the caller's thread kicks must get through, and a pipe without reader must not end the caller:
+ * it is a write error like any other. *pending tells whether a SIGPIPE of somebody else was waiting
+ * before.
+ */
+static void signals_enter(sigset_t *old, bool *pending)
 {
-    sigset_t set, old;
+    sigset_t set;
+
+    sigpending(&set);
+    *pending = sigismember(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, NULL, old);
+    set = *old;
+    sigaddset(&set, SIGPIPE);
+    sigdelset(&set, ACCEL_KICK_SIGNAL);
+    pthread_sigmask(SIG_SETMASK, &set, NULL);
+}
+
+static void signals_leave(const sigset_t *old, bool pending)
+{
+    sigset_t set;
 
     sigemptyset(&set);
-    sigaddset(&set, ACCEL_KICK_SIGNAL);
-    pthread_sigmask(SIG_UNBLOCK, &set, &old);
+    sigaddset(&set, SIGPIPE);
+    if (!pending)
+        while (sigtimedwait(&set, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
+            ;
+    pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+void vcpus_run(struct uhyve_vm *vm)
+{
+    sigset_t old;
+    bool pending;
+
+    signals_enter(&old, &pending);
     release(vm, VM_RUNNING);
     run(&vm->vcpus[0]);
     join_others(vm);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    console_flush(vm->console);
+    signals_leave(&old, pending);
 }

@@ -277,13 +277,14 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
         return error_set(error, UHYVE_STATUS_FAILED, EINVAL,
                          "a virtual machine can be run only once");
     vm->ran = true;
-    int err = prepare(vm, error);
-    if (err) {
+    /* A guest that is to be stopped before it started does not start. */
+    int err = atomic_load(&vm->stopping) ? 0 : prepare(vm, error);
+    if (err || atomic_load(&vm->stopping))
         vcpus_abort(vm);
+    else
+        vcpus_run(vm);
+    if (err)
         return err;
-    }
-    vcpus_run(vm);
-    console_flush(vm->console);
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
     fill_result(vm, result);
