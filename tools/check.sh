@@ -67,10 +67,12 @@ step() {
     fi
 }
 
-# build DIR OPTION...
+# build DIR OPTION... [-- TARGET...]
 build() {
+    local dir=$1
+    shift
     # shellcheck disable=SC2086 # a list of options
-    tools/build.sh "$@" $options
+    tools/build.sh "$dir" $options "$@"
 }
 
 # unit DIR: unit tests, and the fuzz targets with their collected inputs. Meson would take a program
@@ -148,7 +150,7 @@ group_tsan() {
 
 group_fuzz() {
     CC=clang step build-fuzz build build-fuzz -Dfuzz=enabled -Db_sanitize=address,undefined \
-        -Db_lundef=false && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-10}"
+        -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-10}"
 }
 
 mkdir -p "$logs"
