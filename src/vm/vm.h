@@ -32,7 +32,7 @@ enum vcpu_counter {
     COUNT_OTHERS,
 };
 
-#define COUNT_HYPERCALLS_MAX 32
+#define COUNT_HYPERCALLS_MAX 48
 #define COUNTERS             (COUNT_HYPERCALLS_MAX + COUNT_OTHERS)
 
 struct vcpu {
