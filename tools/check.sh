@@ -24,7 +24,7 @@ started=$SECONDS
 # A sanitizer's finding ends the program, with a status that no test expects.
 export ASAN_OPTIONS=exitcode=86:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=86
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86:suppressions=$top/tests/tsan.suppressions
 
 # failures LOG: the TAP lines of the failed tests with the diagnostics that follow them.
 failures() {
