@@ -257,17 +257,15 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
     return err;
 }
 
-/* A guest that is to be stopped before it started does not start. */
-static bool stop_wanted(const struct uhyve_vm *vm)
+static bool is_stopping(struct uhyve_vm *vm)
 {
-    struct pollfd fd = {.fd = vm->stop_fd, .events = POLLIN};
-    return poll(&fd, 1, 0) > 0;
+    return atomic_load_explicit(&vm->stopping, memory_order_acquire);
 }
 
 static void wait_for_stop(struct uhyve_vm *vm)
 {
     struct pollfd fd = {.fd = vm->stop_fd, .events = POLLIN};
-    while (poll(&fd, 1, -1) < 0 && errno == EINTR)
+    while (poll(&fd, 1, -1) != 1)
         ;
 }
 
@@ -314,12 +312,12 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
         return error_set(error, UHYVE_STATUS_FAILED, EINVAL,
                          "a virtual machine can be run only once");
     vm->ran = true;
-    int err = stop_wanted(vm) ? 0 : prepare(vm, error);
-    bool start = !err && !stop_wanted(vm);
+    /* A guest that is to be stopped before it started does not start. */
+    int err = is_stopping(vm) ? 0 : prepare(vm, error);
+    bool start = !err && !is_stopping(vm);
     vcpus_release(vm, start ? VM_RUNNING : VM_ABORTED);
     if (start)
         wait_for_stop(vm);
-    atomic_store_explicit(&vm->stopping, true, memory_order_release);
     vcpus_join(vm);
     if (err)
         return err;
@@ -343,16 +341,17 @@ void vm_end(struct uhyve_vm *vm, enum uhyve_outcome outcome, int exit_code,
         atomic_store(&vm->ended_at, vm_now());
     }
     pthread_mutex_unlock(&vm->lock);
-    /* This thread is not to enter the guest again. */
-    atomic_store_explicit(&vm->stopping, true, memory_order_release);
     uhyve_stop(vm);
 }
 
 void uhyve_stop(struct uhyve_vm *vm)
 {
+    int saved = errno;
+    /* First, so that a thread whose wait is ended by the event does not enter the guest again: the
+     * guest would see a call fail that never should. */
+    atomic_store_explicit(&vm->stopping, true, memory_order_release);
     /* Only a write: called from signal handlers. It cannot fail other than by being readable
      * already. */
-    int saved = errno;
     ssize_t ignored = write(vm->stop_fd, &(uint64_t){1}, sizeof(uint64_t));
     (void)ignored;
     errno = saved;
