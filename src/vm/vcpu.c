@@ -315,7 +315,7 @@ int vcpus_wait_ready(struct uhyve_vm *vm, struct uhyve_error *error)
     while (vm->vcpus_ready < vm->params.cpu_count && !vm->vcpu_error)
         pthread_cond_wait(&vm->changed, &vm->lock);
     int err = vm->vcpu_error;
-    if (err)
+    if (err && error)
         *error = vm->vcpu_message;
     pthread_mutex_unlock(&vm->lock);
     return err;

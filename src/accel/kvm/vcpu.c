@@ -41,7 +41,10 @@ static int set_msrs(const struct accel_vcpu *vcpu)
         .nmsrs = 1,
         .entry = {.index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRINGS},
     };
-    return ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) == 1 ? 0 : -1;
+    int count = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
+    if (count == 0)
+        errno = EINVAL; /* KVM refused the register, which is no error of the call */
+    return count == 1 ? 0 : -1;
 }
 
 static int set_up(struct accel_vcpu *vcpu, struct uhyve_error *error)
