@@ -136,11 +136,22 @@ static unsigned count_lines(const char *path)
     return count;
 }
 
+static uint64_t address_space(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%llu", &pages), 1);
+    fclose(file);
+    return pages * (uint64_t)getpagesize();
+}
+
 struct api_resources api_resources(void)
 {
     return (struct api_resources){
         .descriptors = count_entries("/proc/self/fd"),
         .threads = count_entries("/proc/self/task"),
         .mappings = count_lines("/proc/self/maps"),
+        .address_space = address_space(),
     };
 }

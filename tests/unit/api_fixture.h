@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "uhyve.h"
 
@@ -58,9 +59,10 @@ const char *api_text(int fd);
 
 double api_seconds(void); /* of a clock that never jumps */
 
-/* Descriptors, threads and mappings of this process. */
+/* What this process has. */
 struct api_resources {
     unsigned descriptors, threads, mappings;
+    uint64_t address_space; /* bytes */
 };
 struct api_resources api_resources(void);
 
