@@ -255,19 +255,30 @@ static bool report_ready(struct vcpu *vcpu, int err, const struct uhyve_error *e
     return run;
 }
 
+static void report_end(struct vcpu *vcpu)
+{
+    struct uhyve_vm *vm = vcpu->vm;
+
+    pthread_mutex_lock(&vm->lock);
+    vcpu->ended = true;
+    pthread_cond_broadcast(&vm->changed);
+    pthread_mutex_unlock(&vm->lock);
+}
+
 static void *vcpu_thread(void *argument)
 {
     struct vcpu *vcpu = argument;
     struct uhyve_error error = {0};
     int err = prepare(vcpu, &error);
 
-    if (!report_ready(vcpu, err, &error))
-        return NULL;
-    uint64_t start = vm_now();
-    if (vcpu->index == 0)
-        atomic_store(&vcpu->vm->first_at, start);
-    run_guest(vcpu);
-    atomic_store(&vcpu->run_ns, vm_now() - start);
+    if (report_ready(vcpu, err, &error)) {
+        uint64_t start = vm_now();
+        if (vcpu->index == 0)
+            atomic_store(&vcpu->vm->first_at, start);
+        run_guest(vcpu);
+        atomic_store(&vcpu->run_ns, vm_now() - start);
+    }
+    report_end(vcpu);
     return NULL;
 }
 
@@ -339,16 +350,18 @@ static void kick(struct uhyve_vm *vm, struct vcpu *vcpu)
 
 static void join(struct uhyve_vm *vm, struct vcpu *vcpu)
 {
-    for (;;) {
+    pthread_mutex_lock(&vm->lock);
+    while (!vcpu->ended) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += KICK_INTERVAL_NS;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        if (pthread_clockjoin_np(vcpu->thread, NULL, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
-            return;
-        kick(vm, vcpu);
+        if (pthread_cond_clockwait(&vm->changed, &vm->lock, CLOCK_MONOTONIC, &until) == ETIMEDOUT)
+            kick(vm, vcpu);
     }
+    pthread_mutex_unlock(&vm->lock);
+    pthread_join(vcpu->thread, NULL);
 }
 
 void vcpus_join(struct uhyve_vm *vm)

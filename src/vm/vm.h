@@ -40,6 +40,7 @@ struct vcpu {
     unsigned index;
     pthread_t thread;
     bool started; /* there is a thread to join */
+    bool ended;   /* the thread has nothing left to do; under the VM's lock */
     struct accel_vcpu *accel;
     atomic_uint_least64_t count[COUNTERS]; /* written by the vCPU's thread only */
     atomic_uint_least64_t run_ns;

@@ -228,7 +228,9 @@ void kvm_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit)
             if (errno == EAGAIN)
                 continue;
             if (errno == EINTR) {
-                vcpu->run->immediate_exit = 0;
+                /* Ordered before the caller's look at why it was kicked: a kick that this
+                 * overwrites is not missed. */
+                __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
                 exit->kind = ACCEL_EXIT_INTERRUPTED;
             } else {
                 exit_failed(exit, "KVM cannot run the CPU: %s", strerror(errno));
