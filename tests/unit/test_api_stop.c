@@ -62,7 +62,6 @@ static void busy_and_idle_guests_are_stopped(void **state)
                                         "hlt-forever-v2"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct api_vm api;
-        NEED_GUEST(names[i]);
         api_init(&api, names[i], NULL);
         run_and_stop(&api, AFTER_OUTPUT);
         assert_int_equal(api.result.outcome, UHYVE_STOPPED);
@@ -74,7 +73,6 @@ static void busy_and_idle_guests_are_stopped(void **state)
 static void all_cpus_are_stopped(void **state)
 {
     static const unsigned cpus[] = {2, 7};
-    NEED_GUEST("spin-forever-v2");
     for (size_t i = 0; i < 2; i++) {
         struct api_vm api;
         api_init(&api, "spin-forever-v2", NULL);
@@ -88,7 +86,6 @@ static void all_cpus_are_stopped(void **state)
 /* Whatever the moment: start of the threads, of the vCPUs, first instructions. */
 static void stop_at_any_moment(void **state)
 {
-    NEED_GUEST("spin-forever-v2");
     for (int round = 0; round < 40; round++) {
         struct api_vm api;
         api_init(&api, "spin-forever-v2", NULL);
@@ -103,7 +100,6 @@ static void stopped_before_it_ran(void **state)
 {
     static const char *const names[] = {"spin-forever-v2", "hello-v2", "hello-v1"};
     for (size_t i = 0; i < 3; i++) {
-        NEED_GUEST(names[i]);
         for (int round = 0; round < 10; round++) {
             struct api_vm api;
             struct uhyve_stats stats;
@@ -124,7 +120,6 @@ static void stopped_before_it_ran(void **state)
 static void stop_after_the_end_changes_nothing(void **state)
 {
     struct api_vm api;
-    NEED_GUEST("hello-v2");
     api_init(&api, "hello-v2", NULL);
     api_run(&api);
     uhyve_stop(api.vm);
@@ -140,7 +135,6 @@ static void stop_while_the_guest_waits_for_input(void **state)
     for (size_t i = 0; i < 30; i++) {
         struct api_vm api;
         int pipe_fd[2];
-        NEED_GUEST(names[i % 2]);
         assert_int_equal(pipe2(pipe_fd, O_CLOEXEC), 0);
         assert_int_equal(write(pipe_fd[1], "some input\n", 11), 11);
         api_init(&api, names[i % 2], NULL);
@@ -161,7 +155,6 @@ static void stop_while_nobody_reads_the_output(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct api_vm api;
         int pipe_fd[2];
-        NEED_GUEST(names[i]);
         assert_int_equal(pipe2(pipe_fd, O_CLOEXEC), 0);
         api_init(&api, names[i], NULL);
         api.params.stdin_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
@@ -190,7 +183,6 @@ static void stopped_by_a_signal_handler(void **state)
     const struct itimerval soon = {.it_value.tv_usec = 50000}, never = {0};
     struct sigaction old;
     struct api_vm api;
-    NEED_GUEST("spin-forever-v2");
     api_init(&api, "spin-forever-v2", NULL);
     api_create(&api);
     signalled_vm = api.vm;
@@ -242,8 +234,6 @@ static void vms_do_not_disturb_each_other(void **state)
     struct lane lanes[] = {
         {"exit-code-v1", 1, 12}, {"exit-code-v2", 2, 12}, {"exit-code-v2", 3, 12}};
     pthread_t threads[3];
-    NEED_GUEST("exit-code-v1");
-    NEED_GUEST("exit-code-v2");
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, run_lane, &lanes[i]), 0);
     for (size_t i = 0; i < 3; i++) {
@@ -265,7 +255,6 @@ static void stopping_one_leaves_the_other_running(void **state)
     struct api_vm stopped, other;
     int pipe_fd[2];
     pthread_t thread;
-    NEED_GUEST("cat-v2");
     assert_int_equal(pipe2(pipe_fd, O_CLOEXEC), 0);
     api_init(&other, "cat-v2", NULL);
     other.params.stdin_fd = pipe_fd[0];
@@ -301,5 +290,5 @@ int main(void)
         cmocka_unit_test(vms_do_not_disturb_each_other),
         cmocka_unit_test(stopping_one_leaves_the_other_running),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return API_RUN_TESTS(tests);
 }
