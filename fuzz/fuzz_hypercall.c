@@ -88,11 +88,13 @@ static const struct hypercall *find_call(unsigned number)
 {
     static const struct hypercall *calls[64];
     static size_t count;
-    for (unsigned port = 0; count < hypercall_count(); port++) {
+    static bool full;
+    for (unsigned port = 0; !full && port <= UINT16_MAX; port++) {
         const struct hypercall *call = hypercall_find((uint16_t)port);
         if (call)
             calls[count++] = call;
     }
+    full = true;
     return calls[number % count];
 }
 

@@ -24,7 +24,7 @@ started=$SECONDS
 # A sanitizer's finding ends the program, with a status that no test expects.
 export ASAN_OPTIONS=exitcode=86:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=86
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86:suppressions=$top/tests/tsan.suppressions
 
 # failures LOG: the TAP lines of the failed tests with the diagnostics that follow them.
 failures() {
@@ -67,10 +67,12 @@ step() {
     fi
 }
 
-# build DIR OPTION...
+# build DIR OPTION... [-- TARGET...]
 build() {
+    local dir=$1
+    shift
     # shellcheck disable=SC2086 # a list of options
-    tools/build.sh "$@" $options
+    tools/build.sh "$dir" $options "$@"
 }
 
 # unit DIR: unit tests, and the fuzz targets with their collected inputs. Meson would take a program
@@ -148,7 +150,7 @@ group_tsan() {
 
 group_fuzz() {
     CC=clang step build-fuzz build build-fuzz -Dfuzz=enabled -Db_sanitize=address,undefined \
-        -Db_lundef=false && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-10}"
+        -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-10}"
 }
 
 mkdir -p "$logs"

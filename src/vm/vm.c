@@ -2,14 +2,10 @@
  * The life of a virtual machine, in the order in which it happens:
  *
  *     uhyve_create   parameters -> image -> layout -> accelerator -> RAM -> console -> machine
- *     uhyve_run      vCPU threads -> kernel and boot structures into RAM -> run -> collect the end
+ *     uhyve_run      vCPUs, kernel and boot structures -> run -> collect the end
  *     uhyve_destroy  release, in reverse
- *
- * vCPUs are created by their threads while the kernel is being loaded.
  */
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -249,45 +245,14 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
     uint64_t start = vm_now();
     if (!err)
         err = load(vm, error);
+    vm->load_ns = vm_now() - start;
+    if (!err)
+        err = vcpus_create_first(vm, error);
     if (!err)
         err = vcpus_wait_ready(vm, error);
     if (!err)
         err = describe(vm, error);
-    vm->load_ns = vm_now() - start;
     return err;
-}
-
-static bool is_stopping(struct uhyve_vm *vm)
-{
-    return atomic_load_explicit(&vm->stopping, memory_order_acquire);
-}
-
-static void wait_for_stop(struct uhyve_vm *vm)
-{
-    struct pollfd fd = {.fd = vm->stop_fd, .events = POLLIN};
-    while (poll(&fd, 1, -1) != 1)
-        ;
-}
-
-/*
- * Write what the console holds back. The vCPU threads have their signals blocked; here, on the
- * caller's thread, a closed pipe must not end the caller either: it is a write error like any
- * other.
- */
-static void flush_console(struct uhyve_vm *vm)
-{
-    const struct timespec no_wait = {0};
-    sigset_t broken_pipe, pending, old;
-
-    sigemptyset(&broken_pipe);
-    sigaddset(&broken_pipe, SIGPIPE);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &broken_pipe, &old);
-    console_flush(vm->console);
-    if (!sigismember(&pending, SIGPIPE))
-        while (sigtimedwait(&broken_pipe, NULL, &no_wait) < 0 && errno == EINTR)
-            ;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
@@ -313,15 +278,13 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
                          "a virtual machine can be run only once");
     vm->ran = true;
     /* A guest that is to be stopped before it started does not start. */
-    int err = is_stopping(vm) ? 0 : prepare(vm, error);
-    bool start = !err && !is_stopping(vm);
-    vcpus_release(vm, start ? VM_RUNNING : VM_ABORTED);
-    if (start)
-        wait_for_stop(vm);
-    vcpus_join(vm);
+    int err = atomic_load(&vm->stopping) ? 0 : prepare(vm, error);
+    if (err || atomic_load(&vm->stopping))
+        vcpus_abort(vm);
+    else
+        vcpus_run(vm);
     if (err)
         return err;
-    flush_console(vm);
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
     fill_result(vm, result);
@@ -346,14 +309,16 @@ void vm_end(struct uhyve_vm *vm, enum uhyve_outcome outcome, int exit_code,
 
 void uhyve_stop(struct uhyve_vm *vm)
 {
+    /* Called from signal handlers. The write cannot fail other than by the event being set already.
+     */
     int saved = errno;
     /* First, so that a thread whose wait is ended by the event does not enter the guest again: the
      * guest would see a call fail that never should. */
     atomic_store_explicit(&vm->stopping, true, memory_order_release);
-    /* Only a write: called from signal handlers. It cannot fail other than by being readable
-     * already. */
     ssize_t ignored = write(vm->stop_fd, &(uint64_t){1}, sizeof(uint64_t));
     (void)ignored;
+    /* The other vCPUs are kicked by the thread that runs this one, when it has left the guest. */
+    vcpu_kick(&vm->vcpus[0]);
     errno = saved;
 }
 

@@ -462,8 +462,10 @@ END
         expect_stdout ">"
         run_uhyve "$(guest bench-exit-$generation)"
         expect_status 0
-        run_uhyve "$(guest bench-pio-$generation)" -- -- out 1000
-        expect_status 0
-        expect_stdout "done"
+        for direction in in out; do
+            run_uhyve "$(guest bench-pio-$generation)" -- -- $direction 1000
+            expect_status 0
+            expect_stdout "done"
+        done
     done
 }

@@ -119,7 +119,8 @@ static bool take_queued(struct accel_vcpu *vcpu)
     const unsigned size = (4096 - sizeof *ring) /
                           sizeof(struct kvm_coalesced_mmio); /* KVM_COALESCED_MMIO_MAX */
 
-    if (!ring || __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) == ring->first)
+    if (!ring || __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) ==
+                     __atomic_load_n(&ring->first, __ATOMIC_RELAXED))
         return false;
     pthread_mutex_lock(&vcpu->vm->ring_lock);
     bool found = __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) != ring->first;

@@ -81,6 +81,8 @@ static int set_up(struct accel_vm *vm, const struct accel_vm_config *config,
                          vm->run_size);
     vm->tsc_deadline = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 
+    /* Before the interrupt controllers: afterwards it takes milliseconds instead of a fraction of
+     * one. */
     const struct ram *ram = config->ram;
     struct kvm_userspace_memory_region slot = {
         .guest_phys_addr = ram->base,
@@ -107,6 +109,15 @@ static int set_up(struct accel_vm *vm, const struct accel_vm_config *config,
 
 static void kvm_vm_destroy(struct accel_vm *vm)
 {
+    /*
+     * A size of 0 removes the memory. Done by itself it takes a third off the time that the end of
+     * a short-lived VM takes (16 ms on the development machine), which closing it spends waiting
+     * for the kernel's readers.
+     */
+    struct kvm_userspace_memory_region slot = {0};
+
+    if (vm->fd >= 0)
+        ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot);
     if (vm->fd >= 0)
         close(vm->fd);
     if (vm->zeros)
