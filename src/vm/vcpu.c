@@ -173,6 +173,9 @@ int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error)
 
 int vcpus_create_first(struct uhyve_vm *vm, struct uhyve_error *error)
 {
+    vm->caller_pinned = vm->params.affinity_count &&
+                        pthread_getaffinity_np(pthread_self(), sizeof vm->caller_cpus,
+                                               &vm->caller_cpus) == 0;
     return prepare(&vm->vcpus[0], error);
 }
 
@@ -208,6 +211,9 @@ static void join_others(struct uhyve_vm *vm)
         pthread_join(vcpu->thread, NULL);
         vcpu->has_thread = false;
     }
+    /* Threads that the caller starts later would inherit the pinning of CPU 0. */
+    if (vm->caller_pinned)
+        pthread_setaffinity_np(pthread_self(), sizeof vm->caller_cpus, &vm->caller_cpus);
 }
 
 void vcpus_abort(struct uhyve_vm *vm)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -270,6 +271,28 @@ static void pinning_to_impossible_cpus_only_warns(void **state)
     }
 }
 
+static void caller_is_pinned_only_while_the_guest_runs(void **state)
+{
+    cpu_set_t before, after;
+    unsigned first = 0;
+    sched_getaffinity(0, sizeof before, &before);
+    while (!CPU_ISSET(first, &before))
+        first++;
+    for (int stopped = 0; stopped < 2; stopped++) {
+        struct api_vm api;
+        api_init(&api, "hello-v2", NULL);
+        api.params.affinity = &first;
+        api.params.affinity_count = 1;
+        api_create(&api);
+        if (stopped)
+            uhyve_stop(api.vm);
+        api_run(&api);
+        api_finish(&api);
+        sched_getaffinity(0, sizeof after, &after);
+        assert_true(CPU_EQUAL(&before, &after));
+    }
+}
+
 static void signals_of_the_caller_are_left_alone(void **state)
 {
     struct api_vm api;
@@ -307,6 +330,7 @@ int main(void)
         cmocka_unit_test(closed_pipe_does_not_end_the_process),
         cmocka_unit_test(lost_output_is_in_the_result),
         cmocka_unit_test(messages_respect_their_level),
+        cmocka_unit_test(caller_is_pinned_only_while_the_guest_runs),
         cmocka_unit_test(pinning_to_impossible_cpus_only_warns),
         cmocka_unit_test(signals_of_the_caller_are_left_alone),
     };
