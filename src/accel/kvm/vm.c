@@ -72,8 +72,13 @@ static int set_up(struct accel_vm *vm, const struct accel_vm_config *config,
     if (err)
         return err;
     vm->run_size = ioctl(vm->host->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-    if (vm->run_size < (int)sizeof(struct kvm_run))
+    if (vm->run_size < 0)
         return failed(error, "tell the size of a virtual CPU");
+    if (vm->run_size < (int)sizeof(struct kvm_run))
+        return error_set(error, UHYVE_STATUS_FAILED, ENOTSUP,
+                         "this KVM shares too little of a virtual CPU: %d bytes (use a newer "
+                         "kernel)",
+                         vm->run_size);
     vm->tsc_deadline = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 
     /* Before the interrupt controllers: afterwards it takes milliseconds instead of a fraction of
