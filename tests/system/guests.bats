@@ -395,9 +395,9 @@ END
 
 @test "SIGTERM and SIGINT end a guest that computes, idles or is halted" {
     for image in spin-forever-v1 hlt-idle-v2 hlt-forever-v2; do
-        run_limited timeout --preserve-status -s TERM 1 "$UHYVE" -c 2 "$(guest $image)"
+        run_limited timeout --preserve-status -k 5 -s TERM 1 "$UHYVE" -c 2 "$(guest $image)"
         expect_status 143
-        run_limited timeout --preserve-status -s INT 1 "$UHYVE" "$(guest $image)"
+        run_limited timeout --preserve-status -k 5 -s INT 1 "$UHYVE" "$(guest $image)"
         expect_status 130
     done
 }
