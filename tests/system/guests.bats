@@ -350,6 +350,15 @@ program: fourth"
     done
 }
 
+@test "the guest's time is the host's" {
+    local begin=${EPOCHREALTIME/[.,]/}
+    run_uhyve "$(guest timer-v2)" -- -- 300
+    local microseconds=$((${EPOCHREALTIME/[.,]/} - begin))
+    expect_status 0
+    # Three sleeps. More may be the host's fault; three times as much is not.
+    ((microseconds >= 3 * 300000 && microseconds < 9 * 300000))
+}
+
 @test "CPUs wake each other by interrupts" {
     for generation in v1 v2; do
         for count in 1 3; do
@@ -357,6 +366,15 @@ program: fourth"
             expect_status 0
             expect_tap
         done
+    done
+}
+
+@test "vector registers belong to their CPU and survive hypercalls" {
+    skip_unless_native_kvm
+    for generation in v1 v2; do
+        run_uhyve -c 3 "$(guest fpu-$generation)"
+        expect_status 0
+        expect_tap
     done
 }
 
