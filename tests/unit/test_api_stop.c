@@ -15,27 +15,27 @@
 
 #define PROMPT 5.0 /* seconds in which a stop must have had its effect, on any machine */
 
-static void sleep_ms(long milliseconds)
+static void sleep_us(long microseconds)
 {
-    nanosleep(&(struct timespec){milliseconds / 1000, milliseconds % 1000 * 1000000}, NULL);
+    nanosleep(&(struct timespec){microseconds / 1000000, microseconds % 1000000 * 1000}, NULL);
 }
 
 #define AFTER_OUTPUT (-1) /* instead of a time: when the guest has written something */
 
 struct stopper {
     const struct api_vm *api;
-    long after_ms;
+    long after_us;
     double stopped; /* when */
 };
 
 static void *stop_later(void *context)
 {
     struct stopper *stopper = context;
-    if (stopper->after_ms == AFTER_OUTPUT)
+    if (stopper->after_us == AFTER_OUTPUT)
         while (lseek(stopper->api->out, 0, SEEK_END) == 0)
-            sleep_ms(1);
+            sleep_us(1000);
     else
-        sleep_ms(stopper->after_ms);
+        sleep_us(stopper->after_us);
     stopper->stopped = api_seconds();
     for (unsigned i = 0; i < 3; i++)
         uhyve_stop(stopper->api->vm);
@@ -43,9 +43,9 @@ static void *stop_later(void *context)
 }
 
 /* Run it, and stop it from another thread. */
-static void run_and_stop(struct api_vm *api, long after_ms)
+static void run_and_stop(struct api_vm *api, long after_us)
 {
-    struct stopper stopper = {.api = api, .after_ms = after_ms};
+    struct stopper stopper = {.api = api, .after_us = after_us};
     pthread_t thread;
 
     api_create(api);
@@ -77,7 +77,7 @@ static void all_cpus_are_stopped(void **state)
         struct api_vm api;
         api_init(&api, "spin-forever-v2", NULL);
         api.params.cpu_count = cpus[i];
-        run_and_stop(&api, 20);
+        run_and_stop(&api, 20000);
         assert_int_equal(api.result.outcome, UHYVE_STOPPED);
         api_finish(&api);
     }
@@ -86,11 +86,11 @@ static void all_cpus_are_stopped(void **state)
 /* Whatever the moment: start of the threads, of the vCPUs, first instructions. */
 static void stop_at_any_moment(void **state)
 {
-    for (int round = 0; round < 40; round++) {
+    for (int round = 0; round < 90; round++) {
         struct api_vm api;
         api_init(&api, "spin-forever-v2", NULL);
         api.params.cpu_count = 1 + (unsigned)round % 3;
-        run_and_stop(&api, round % 10);
+        run_and_stop(&api, round * 67);
         assert_int_equal(api.result.outcome, UHYVE_STOPPED);
         api_finish(&api);
     }
@@ -139,7 +139,7 @@ static void stop_while_the_guest_waits_for_input(void **state)
         assert_int_equal(write(pipe_fd[1], "some input\n", 11), 11);
         api_init(&api, names[i % 2], NULL);
         api.params.stdin_fd = pipe_fd[0];
-        run_and_stop(&api, i < 20 ? AFTER_OUTPUT : (long)i);
+        run_and_stop(&api, i < 20 ? AFTER_OUTPUT : (long)i * 1000);
         assert_int_equal(api.result.outcome, UHYVE_STOPPED);
         if (i < 20)
             assert_string_equal(api_text(api.out), "some input\n");
@@ -159,7 +159,7 @@ static void stop_while_nobody_reads_the_output(void **state)
         api_init(&api, names[i], NULL);
         api.params.stdin_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
         api.params.stdout_fd = pipe_fd[1];
-        run_and_stop(&api, 100);
+        run_and_stop(&api, 100000);
         assert_int_equal(api.result.outcome, UHYVE_STOPPED);
         close(api.params.stdin_fd);
         api_finish(&api);
@@ -171,32 +171,62 @@ static void stop_while_nobody_reads_the_output(void **state)
 static struct uhyve_vm *signalled_vm;
 static volatile sig_atomic_t signals;
 
+static void count_signal(int number)
+{
+    signals++;
+}
+
 static void stop_on_signal(int number)
 {
     signals++;
     uhyve_stop(signalled_vm);
 }
 
+/* On the thread that runs the guest, from before it starts to in the middle of it. */
 static void stopped_by_a_signal_handler(void **state)
 {
-    const struct sigaction action = {.sa_handler = stop_on_signal};
-    const struct itimerval soon = {.it_value.tv_usec = 50000}, never = {0};
+    const struct sigaction action = {.sa_handler = stop_on_signal, .sa_flags = SA_RESTART};
     struct sigaction old;
-    struct api_vm api;
-    api_init(&api, "spin-forever-v2", NULL);
-    api_create(&api);
-    signalled_vm = api.vm;
-    signals = 0;
     sigaction(SIGALRM, &action, &old);
-    setitimer(ITIMER_REAL, &soon, NULL);
-    double start = api_seconds();
-    api_run(&api);
-    assert_true(api_seconds() - start < PROMPT);
-    setitimer(ITIMER_REAL, &never, NULL);
+    for (int round = 0; round < 60; round++) {
+        const struct itimerval soon = {.it_value.tv_usec = 1 + round * 101}, never = {0};
+        struct api_vm api;
+        api_init(&api, "spin-forever-v2", NULL);
+        api.params.cpu_count = 1 + (unsigned)round % 2;
+        api_create(&api);
+        signalled_vm = api.vm;
+        signals = 0;
+        setitimer(ITIMER_REAL, &soon, NULL);
+        double start = api_seconds();
+        api_run(&api);
+        assert_true(api_seconds() - start < PROMPT);
+        setitimer(ITIMER_REAL, &never, NULL);
+        assert_int_equal(signals, 1);
+        assert_int_equal(api.result.outcome, UHYVE_STOPPED);
+        api_finish(&api);
+    }
     sigaction(SIGALRM, &old, NULL);
-    assert_int_equal(signals, 1);
-    assert_int_equal(api.result.outcome, UHYVE_STOPPED);
-    api_finish(&api);
+}
+
+/* Signals that do not stop the VM do not end its run either. */
+static void other_signals_are_survived(void **state)
+{
+    const struct sigaction action = {.sa_handler = count_signal};
+    const struct itimerval often = {{0, 200}, {0, 200}}, never = {0};
+    struct sigaction old;
+    sigaction(SIGALRM, &action, &old);
+    for (int round = 0; round < 10; round++) {
+        struct api_vm api;
+        api_init(&api, "spin-forever-v2", NULL);
+        signals = 0;
+        setitimer(ITIMER_REAL, &often, NULL);
+        run_and_stop(&api, AFTER_OUTPUT);
+        setitimer(ITIMER_REAL, &never, NULL);
+        assert_true(signals > 0);
+        assert_int_equal(api.result.outcome, UHYVE_STOPPED);
+        api_finish(&api);
+    }
+    sigaction(SIGALRM, &old, NULL);
 }
 
 /* Several at once. */
@@ -262,7 +292,7 @@ static void stopping_one_leaves_the_other_running(void **state)
     assert_int_equal(pthread_create(&thread, NULL, run_one, &other), 0);
 
     api_init(&stopped, "spin-forever-v1", NULL);
-    run_and_stop(&stopped, 50);
+    run_and_stop(&stopped, 50000);
     assert_int_equal(stopped.result.outcome, UHYVE_STOPPED);
     api_finish(&stopped);
 
@@ -287,6 +317,7 @@ int main(void)
         cmocka_unit_test(stop_while_the_guest_waits_for_input),
         cmocka_unit_test(stop_while_nobody_reads_the_output),
         cmocka_unit_test(stopped_by_a_signal_handler),
+        cmocka_unit_test(other_signals_are_survived),
         cmocka_unit_test(vms_do_not_disturb_each_other),
         cmocka_unit_test(stopping_one_leaves_the_other_running),
     };

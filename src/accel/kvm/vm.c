@@ -3,6 +3,7 @@
  * controllers in the kernel, capabilities.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -62,10 +63,23 @@ static void disable_exits(struct accel_vm *vm)
                           "guest");
 }
 
+/* For a new VM the kernel starts a thread of its own, and does not if a signal is pending: EINTR.
+ * The signals of the caller come a moment later. */
+static int create_undisturbed(int kvm_fd)
+{
+    sigset_t all, old;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return fd;
+}
+
 static int set_up(struct accel_vm *vm, const struct accel_vm_config *config,
                   struct uhyve_error *error)
 {
-    vm->fd = ioctl(vm->host->fd, KVM_CREATE_VM, 0);
+    vm->fd = create_undisturbed(vm->host->fd);
     if (vm->fd < 0)
         return failed(error, "create a virtual machine");
     int err = check_capabilities(vm, config->cpu_count, error);
