@@ -67,6 +67,7 @@ struct accel_vm_config {
 
 struct accel {
     const char *name;
+    bool shared_ram; /* guest RAM must be a file (ram_options.shared) */
     /*
      * Can this machine run a Hermit guest with it? 0, or -errno with the reason and the remedy in
      * *error. *degraded is set, with a reason in *error too, where guests run that do without SSE
@@ -83,6 +84,17 @@ struct accel {
     /* Let the guest read zeros from this page-aligned range without memory. From any thread. Optional service. */
     void (*vm_map_zeros)(struct accel_vm *vm, gpa_t start, uint64_t size);
 
+    /* Nothing is behind the ports first ... last: writes may be dropped and reads answer ones
+     * without an exit. Optional service. */
+    void (*vm_ignore_io)(struct accel_vm *vm, uint16_t first, uint16_t last);
+    /*
+     * [start, start + size) of guest RAM holds code of the kernel. Called when it has been loaded
+     * and before any vCPU runs; the accelerator may change it where the guest cannot notice.
+     * Optional: an accelerator that runs code as it is has none.
+     */
+    int (*vm_code_loaded)(struct accel_vm *vm, gpa_t start, uint64_t size,
+                          struct uhyve_error *error);
+
     int (*vcpu_create)(struct accel_vm *vm, unsigned index, struct accel_vcpu **vcpu,
                        struct uhyve_error *error);
     void (*vcpu_destroy)(struct accel_vcpu *vcpu);
@@ -96,6 +108,7 @@ struct accel {
     uint32_t (*vcpu_tsc_khz)(struct accel_vcpu *vcpu); /* 0: unknown */
 };
 
+extern const struct accel accel_direct;
 extern const struct accel accel_kvm;
 
 /*

@@ -1,0 +1,24 @@
+/*
+ * Can guests run natively here. Everything that is needed is part of Linux 5.13 and of what
+ * containers allow by default; what cannot be known without trying is tried when a VM is created.
+ */
+#include <errno.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <linux/seccomp.h>
+#include <unistd.h>
+
+#include "accel/direct/direct.h"
+#include "util/error.h"
+
+int direct_probe(bool *degraded, struct uhyve_error *error)
+{
+    uint32_t action = SECCOMP_RET_TRAP;
+
+    *degraded = false;
+    if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0)
+        return error_set(error, UHYVE_STATUS_FAILED, errno,
+                         "the accelerator 'direct' cannot confine guests here: the kernel has no "
+                         "seccomp filters (use a kernel with CONFIG_SECCOMP_FILTER)");
+    return 0;
+}
