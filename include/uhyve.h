@@ -19,9 +19,9 @@
  * params.message. It installs one signal handler, for the real-time signal SIGRTMIN+2, with which
  * it interrupts its own threads.
  *
- * Threads: uhyve_run blocks the calling thread and starts one thread for each virtual CPU.
- * uhyve_stop may be called from any thread and from a signal handler while the VM exists;
- * everything else on one VM from one thread at a time.
+ * Threads: uhyve_run runs virtual CPU 0 on the calling thread and starts one thread for each
+ * further CPU. uhyve_stop may be called from any thread and from a signal handler while the VM
+ * exists; everything else on one VM from one thread at a time.
  */
 #ifndef UHYVE_H
 #define UHYVE_H
@@ -105,9 +105,10 @@ struct uhyve_params {
 
     /*
      * Guest standard streams. -1 for stdin_fd: always at end of file; for an output: discarded.
-     * Program output goes to stdout_fd. Lines of the kernel's log go to log_fd: warnings and worse
-     * always, the rest only with `verbose`; what was withheld is in uhyve_result.kernel_log. If
-     * output_fd is not -1 it receives everything, unfiltered and in order, instead of the two.
+     * Program output goes to stdout_fd, what the program writes to its standard error to log_fd.
+     * Lines of the kernel's log go to log_fd: warnings and worse always, the rest only with
+     * `verbose`; what was withheld is in uhyve_result.kernel_log. If output_fd is not -1 it
+     * receives everything, unfiltered and in order, instead of the two.
      */
     int stdin_fd;
     int stdout_fd;

@@ -14,14 +14,14 @@
  * two bytes of another vCPU's log line does not tear it.
  *
  * A reader who has stopped reading blocks the writing vCPU, as it should, but not the end of the
- * VM: once stop_fd is readable all calls return promptly with -EINTR (see vm/sink.h for the one
- * case in which that takes a signal). stop_fd is never read here.
+ * VM: once stop_fd is readable all calls return promptly with -EINTR (see console/sink.h for the
+ * one case in which that takes a signal). stop_fd is never read here.
  *
  * The VM owns the console; console_program_write and console_serial_write may be called from any
  * thread, the rest where it says so.
  */
-#ifndef VM_CONSOLE_H
-#define VM_CONSOLE_H
+#ifndef CONSOLE_CONSOLE_H
+#define CONSOLE_CONSOLE_H
 
 #include <sys/types.h>
 #include <sys/uio.h>

@@ -18,8 +18,8 @@
  *
  * Pure computation on one caller's structure, which starts as {0}; needs no release.
  */
-#ifndef VM_LOG_FILTER_H
-#define VM_LOG_FILTER_H
+#ifndef CONSOLE_LOG_FILTER_H
+#define CONSOLE_LOG_FILTER_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,8 +4,8 @@
  *
  * The owner serialises all calls. A tail starts from {0} and log_tail_free releases it.
  */
-#ifndef VM_LOG_TAIL_H
-#define VM_LOG_TAIL_H
+#ifndef CONSOLE_LOG_TAIL_H
+#define CONSOLE_LOG_TAIL_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -12,8 +12,8 @@
  *
  * One thread at a time on one sink.
  */
-#ifndef VM_SINK_H
-#define VM_SINK_H
+#ifndef CONSOLE_SINK_H
+#define CONSOLE_SINK_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -15,10 +15,11 @@
  * garbage when there are fewer than four variables (spec/hypercalls.md section 8): fill up with
  * harmless ones.
  */
+#define VERSION_VARIABLE "HERMIT_VMM_VERSION=" UHYVE_VERSION
+
 static const char *const padding[] = {
-    "HERMIT_VMM=uhyve",       "HERMIT_VMM_VERSION=" UHYVE_VERSION,
-    "HERMIT_VMM_INTERFACE=1", "HERMIT_VMM_PLATFORM=x86_64",
-    "HERMIT_VMM_PADDING=1",
+    "HERMIT_VMM=uhyve",           VERSION_VARIABLE,       "HERMIT_VMM_INTERFACE=1",
+    "HERMIT_VMM_PLATFORM=x86_64", "HERMIT_VMM_PADDING=1",
 };
 
 #define PADDING (sizeof padding / sizeof *padding)

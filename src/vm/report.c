@@ -1,12 +1,68 @@
 /*
- * The crash report of a VM.
+ * The crash report of a VM: what the vCPU thread noted, seen with the image's symbols.
  */
+#include <stdlib.h>
+
+#include "arch/x86_64/paging.h"
+#include "debug/crash.h"
 #include "vm/vm.h"
+
+/* Larger images are reported without function names: reading them would take too long. */
+#define IMAGE_MAX (UINT64_C(512) << 20)
+
+static bool read_guest(void *context, gva_t address, void *to, size_t size)
+{
+    const struct uhyve_vm *vm = context;
+    uint8_t *destination = to;
+
+    while (size) {
+        gpa_t gpa;
+        uint64_t part;
+        if (!paging_translate(&vm->ram, vm->crash.state.cr3, address, &gpa, &part))
+            return false;
+        part = part < size ? part : size;
+        if (!ram_read(&vm->ram, gpa, destination, part))
+            return false;
+        destination += part;
+        address += part;
+        size -= part;
+    }
+    return true;
+}
+
+/* A report without names is better than none, so failure is no more than that. */
+static void read_symbols(const struct uhyve_vm *vm, struct symbols *symbols)
+{
+    *symbols = (struct symbols){0};
+    if (vm->image.size > IMAGE_MAX)
+        return;
+    void *data = malloc(vm->image.size);
+    if (data && image_read(&vm->image, 0, data, vm->image.size, "contents", NULL) == 0)
+        symbols_read(symbols, data, vm->image.size);
+    free(data);
+}
 
 const char *vm_report_crash(struct uhyve_vm *vm)
 {
-    const struct vm_crash *crash = &vm->crash;
+    struct symbols symbols;
+    const struct guest_view view = {
+        .read = read_guest,
+        .context = vm,
+        .symbols = &symbols,
+        .load_offset = vm->elf.relocatable ? vm->layout.kernel_start : 0,
+        .kernel_start = vm->layout.kernel_start,
+        .kernel_end = vm->layout.kernel_end,
+    };
+    const struct crash crash = {
+        .cause = vm->crash.cause,
+        .vcpu = vm->crash.vcpu,
+        .registers_valid = vm->crash.state_valid,
+        .state = &vm->crash.state,
+        .view = &view,
+    };
 
-    text_printf(&vm->report, "the guest crashed on CPU %u: %s", crash->vcpu, crash->cause);
-    return vm->report.failed ? crash->cause : vm->report.data;
+    read_symbols(vm, &symbols);
+    crash_report(&crash, &vm->report);
+    symbols_free(&symbols);
+    return vm->report.failed ? vm->crash.cause : vm->report.data;
 }

@@ -40,6 +40,7 @@ static enum result pop_flags(struct cpu *cpu, const struct insn *insn)
     cpu->state->gpr[X86_RSP] += size;
     set_flags(cpu, value, RFLAGS_WRITABLE & operand_mask(size));
     cpu->state->rflags &= ~RFLAGS_RF;
+    cpu->flags_restored = cpu->state->rflags & X86_RFLAGS_IF;
     return RESULT_OK;
 }
 
@@ -69,6 +70,7 @@ static enum result interrupt_return(struct cpu *cpu, const struct insn *insn)
     cpu->state->gpr[X86_RSP] = frame[3];
     cpu->state->ss.selector = (uint16_t)frame[4];
     cpu->in_nmi = false;
+    cpu->flags_restored = cpu->state->rflags & X86_RFLAGS_IF;
     return RESULT_OK;
 }
 

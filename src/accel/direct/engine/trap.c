@@ -8,9 +8,10 @@
  * lets the guest execute one instruction with TF set and delivers the interrupt after it.
  *
  * CR0.TS cannot be had at CPL 3: the guest's vector instructions do not trap. Kernels use it to
- * switch vector registers lazily, when the new task uses them first. Instead, #NM is delivered as
- * soon as the guest has interrupts enabled while TS is set, which is what a task that used them at
- * once would cause.
+ * switch vector registers lazily, when the new task uses them first. Instead, #NM is delivered when
+ * POPF or IRET enables interrupts while TS is set: that is the end of a switch to another task, and
+ * what a task that used vector registers at once would cause. (STI does not count: kernels set TS
+ * and enable interrupts with it while they start, long before they can handle #NM.)
  */
 #include "accel/direct/engine/trap.h"
 
@@ -275,7 +276,8 @@ static bool handle_event(struct cpu *cpu)
         trap_deliver(cpu, &(struct fault){.vector = (uint8_t)vector}, INTERRUPT_EXTERNAL);
         return true;
     }
-    if ((state->cr0 & CR0_TS) && !shadow && !cpu->shared->halted) {
+    if (cpu->flags_restored && (state->cr0 & CR0_TS)) {
+        cpu->flags_restored = false;
         trap_deliver(cpu, &(struct fault){.vector = VECTOR_NM}, INTERRUPT_FAULT);
         return true;
     }
@@ -308,6 +310,7 @@ static void prepare_return(struct cpu *cpu)
             break;
         halt(cpu);
     }
+    cpu->flags_restored = false;
     wait_arm_timer(cpu);
 }
 

@@ -1,0 +1,267 @@
+#include "cli/options.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/affinity.h"
+#include "util/error.h"
+#include "util/text.h"
+
+int option_refuse(const struct cli_source *source, struct uhyve_error *error, const char *format,
+                  ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return error_set(error, UHYVE_STATUS_USAGE, EINVAL, "%s: %s (see uhyve --help)", source->name,
+                     text);
+}
+
+/* Everything that all setters get; most need only some of it. */
+#define SETTER_PARAMETERS                                                                          \
+    struct cli_settings *settings, const struct cli_source *source, const char *value,             \
+        struct uhyve_error *error
+
+static int set_memory_size(SETTER_PARAMETERS)
+{
+    uint64_t bytes;
+    char buffer[32];
+
+    if (text_parse_size(value, &bytes) != 0)
+        return option_refuse(source, error, "'%.80s' is not a memory size (write 64M or 1.5GiB)",
+                             value);
+    if (bytes < UHYVE_MEMORY_MIN)
+        return option_refuse(source, error, "%s is not enough memory, it must be at least 16 MiB",
+                             text_format_size(buffer, sizeof buffer, bytes));
+    if (bytes % UHYVE_MEMORY_ALIGN)
+        return option_refuse(source, error, "'%.80s' is not a multiple of 2 MiB", value);
+    settings->params.memory_size = bytes;
+    return 0;
+}
+
+static int set_cpu_count(SETTER_PARAMETERS)
+{
+    uint64_t count;
+
+    if (text_parse_unsigned(value, UHYVE_CPUS_MAX, &count) != 0 || count == 0)
+        return option_refuse(source, error, "'%.80s' is not a number of CPUs from 1 to %d", value,
+                             UHYVE_CPUS_MAX);
+    settings->params.cpu_count = (unsigned)count;
+    return 0;
+}
+
+static int set_affinity(SETTER_PARAMETERS)
+{
+    return affinity_parse(settings, source, value, error);
+}
+
+static int set_accel(SETTER_PARAMETERS)
+{
+    static const struct {
+        const char *name;
+        enum uhyve_accel accel;
+    } modes[] = {
+        {"auto", UHYVE_ACCEL_AUTO},
+        {"kvm", UHYVE_ACCEL_KVM},
+    };
+
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(value, modes[i].name) == 0) {
+            settings->params.accel = modes[i].accel;
+            return 0;
+        }
+    return option_refuse(source, error, "'%.80s' is not an accelerator (use auto or kvm)", value);
+}
+
+static int set_no_aslr(SETTER_PARAMETERS)
+{
+    settings->params.aslr = false;
+    return 0;
+}
+
+static int set_thp(SETTER_PARAMETERS)
+{
+    settings->params.thp = true;
+    return 0;
+}
+
+static int set_ksm(SETTER_PARAMETERS)
+{
+    settings->params.ksm = true;
+    return 0;
+}
+
+static int set_cpu_pm(SETTER_PARAMETERS)
+{
+    settings->params.cpu_pm = true;
+    return 0;
+}
+
+static int set_pit(SETTER_PARAMETERS)
+{
+    settings->params.pit = true;
+    return 0;
+}
+
+static int set_env_vars(SETTER_PARAMETERS)
+{
+    if (strcmp(value, "host") != 0) {
+        const char *equals = strchr(value, '=');
+        if (!equals || equals == value)
+            return option_refuse(source, error,
+                                 "'%.80s' is neither NAME=VALUE nor 'host' (all host variables)",
+                                 value);
+    }
+    struct cli_words *words = source->stage == CLI_FILE ? &settings->env_configured
+                                                        : &settings->env_given;
+    return words_add(words, value, error);
+}
+
+static int set_output(SETTER_PARAMETERS)
+{
+    settings->params.discard_output = strcmp(value, "none") == 0 || strcmp(value, "None") == 0;
+    settings->output = settings->params.discard_output ? NULL : value;
+    return 0;
+}
+
+static int set_stats(SETTER_PARAMETERS)
+{
+    if (value && strcmp(value, "json") != 0)
+        return option_refuse(source, error,
+                             "'%.80s' is not a form of statistics (use --stats or "
+                             "--stats=json)",
+                             value);
+    settings->stats = value ? CLI_STATS_JSON : CLI_STATS_TEXT;
+    return 0;
+}
+
+static int set_verbose(SETTER_PARAMETERS)
+{
+    settings->params.verbose = true;
+    enum uhyve_level level = ++settings->verbosity == 1 ? UHYVE_LEVEL_INFO : UHYVE_LEVEL_DEBUG;
+    if (level > settings->params.message_level)
+        settings->params.message_level = level;
+    return 0;
+}
+
+static int set_config(SETTER_PARAMETERS)
+{
+    settings->config = value;
+    return 0;
+}
+
+static int set_gdb_port(SETTER_PARAMETERS)
+{
+    uint64_t port;
+
+    if (text_parse_unsigned(value, UINT16_MAX, &port) != 0)
+        return option_refuse(source, error, "'%.80s' is not a port number from 0 to 65535", value);
+    return 0;
+}
+
+static int set_help(SETTER_PARAMETERS)
+{
+    settings->action = CLI_HELP;
+    return 0;
+}
+
+static int set_version(SETTER_PARAMETERS)
+{
+    settings->action = CLI_VERSION;
+    return 0;
+}
+
+/* clang-format off: a table */
+const struct cli_option cli_options[] = {
+    {"memory-size", 'm', .argument = "SIZE", .set = set_memory_size, .group = CLI_GROUP_MACHINE,
+     .env = {"HERMIT_MEMORY_SIZE", "HERMIT_MEM"}, .toml = CLI_TOML_SIZE, .section = "memory",
+     .key = "memory_size",
+     .help = "guest memory: 64M, 1.5GiB, or a number of bytes;\n"
+             "at least 16M, a multiple of 2M [default: 512M]"},
+    {"cpu-count", 'c', .argument = "N", .set = set_cpu_count, .group = CLI_GROUP_MACHINE,
+     .env = {"HERMIT_CPU_COUNT", "HERMIT_CPUS"}, .toml = CLI_TOML_INTEGER, .section = "cpu",
+     .key = "cpu_count", .help = "number of guest CPUs [default: 1]"},
+    {"affinity", 'a', .argument = "LIST", .set = set_affinity, .group = CLI_GROUP_MACHINE,
+     .toml = CLI_TOML_CORES, .section = "cpu", .key = "affinity",
+     .help = "host core for each guest CPU, such as 0,2,4-7"},
+    {"accel", .argument = "MODE", .set = set_accel, .group = CLI_GROUP_MACHINE,
+     .env = {"UHYVE_ACCEL"}, .toml = CLI_TOML_STRING, .section = "uhyve", .key = "accel",
+     .help = "what executes guest code: auto or kvm\n"
+             "[default: auto]"},
+    {"no-aslr", .set = set_no_aslr, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN,
+     .section = "memory", .key = "no_aslr", .help = "load the kernel at a fixed address"},
+    {"thp", .set = set_thp, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN,
+     .section = "memory", .key = "thp", .help = "back guest memory with transparent huge pages"},
+    {"ksm", .set = set_ksm, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN,
+     .section = "memory", .key = "ksm", .help = "let the host merge equal pages of guests"},
+    {"cpu-pm", .set = set_cpu_pm, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN,
+     .section = "cpu", .key = "cpu_pm",
+     .help = "let idle guest CPUs keep their host core: wakes\n"
+             "up faster, but keeps the core busy"},
+    {"pit", .set = set_pit, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN, .section = "cpu",
+     .key = "pit", .help = "give the guest an interval timer (PIT)"},
+
+    {"env-vars", 'e', .argument = "NAME=VALUE", .set = set_env_vars, .group = CLI_GROUP_GUEST,
+     .cumulative = true, .toml = CLI_TOML_STRINGS, .section = "guest", .key = "env_vars",
+     .help = "set an environment variable of the guest, may be\n"
+             "repeated; 'host' passes on all host variables"},
+
+    {"output", 'o', .argument = "FILE", .set = set_output, .group = CLI_GROUP_OUTPUT,
+     .toml = CLI_TOML_STRING, .section = "uhyve", .key = "output",
+     .help = "write all guest output to FILE, which must not\n"
+             "exist yet; 'none' discards it"},
+    {"stats", .argument = "json", .optional = true, .set = set_stats, .group = CLI_GROUP_OUTPUT,
+     .toml = CLI_TOML_BOOLEAN, .section = "uhyve", .key = "stats",
+     .help = "print statistics after the guest ended, as a\n"
+             "table or as one line of JSON"},
+    {"verbose", 'v', .set = set_verbose, .group = CLI_GROUP_OUTPUT, .env = {"HERMIT_VERBOSE"},
+     .help = "show the kernel's log and what uhyve does;\n"
+             "-vv shows more"},
+
+    {"config", .argument = "FILE", .set = set_config, .group = CLI_GROUP_GENERAL,
+     .env = {"HERMIT_CONFIG"},
+     .help = "read this configuration file [default:\n"
+             "uhyve.toml here or in $XDG_CONFIG_HOME/uhyve]"},
+    {"help", 'h', .set = set_help, .group = CLI_GROUP_GENERAL, .help = "print this help"},
+    {"version", 'V', .set = set_version, .group = CLI_GROUP_GENERAL, .help = "print the version"},
+
+    {"file-mapping", .argument = "HOST:GUEST", .later = true},
+    {"tempdir", .argument = "DIR", .later = true, .toml = CLI_TOML_STRING, .section = "uhyve",
+     .key = "tempdir"},
+    {"hermit-image-mode", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING,
+     .section = "uhyve", .key = "hermit_image_mode"},
+    {"file-isolation", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING,
+     .section = "uhyve", .key = "file_isolation"},
+    {"io-mode", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING, .section = "uhyve",
+     .key = "io_mode"},
+    {"gdb-port", 's', .argument = "PORT", .optional = true, .set = set_gdb_port, .later = true,
+     .env = {"HERMIT_GDB_PORT"}, .toml = CLI_TOML_INTEGER, .section = "uhyve", .key = "gdb_port"},
+    {"net", 'n', .argument = "MODE", .later = true},
+    {"trace-dir", .argument = "DIR", .optional = true, .later = true},
+};
+/* clang-format on */
+
+const size_t cli_option_count = sizeof cli_options / sizeof *cli_options;
+
+_Static_assert(sizeof cli_options / sizeof *cli_options <= 64, "cli_settings.given has 64 bits");
+
+static uint64_t option_bit(const struct cli_option *option)
+{
+    return UINT64_C(1) << (option - cli_options);
+}
+
+bool option_is_given(const struct cli_settings *settings, const struct cli_option *option)
+{
+    return settings->given & option_bit(option);
+}
+
+int option_set(struct cli_settings *settings, const struct cli_option *option,
+               const struct cli_source *source, const char *value, struct uhyve_error *error)
+{
+    settings->given |= option_bit(option);
+    return option->set ? option->set(settings, source, value, error) : 0;
+}

@@ -1,0 +1,70 @@
+#include "cli/streams.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/error.h"
+
+int streams_reserve(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        /* The lowest free descriptor is this one. O_PATH: neither read nor write. */
+        if (open("/", O_PATH) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+int streams_write(int fd, const void *data, size_t size)
+{
+    const char *p = data;
+
+    while (size) {
+        ssize_t done = write(fd, p, size);
+        if (done >= 0) {
+            p += done;
+            size -= (size_t)done;
+        } else if (errno == EAGAIN) {
+            struct pollfd writable = {.fd = fd, .events = POLLOUT};
+            poll(&writable, 1, -1);
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+int streams_open_output(struct cli_settings *settings, struct uhyve_error *error)
+{
+    struct uhyve_params *params = &settings->params;
+
+    params->stdin_fd = STDIN_FILENO;
+    params->stdout_fd = STDOUT_FILENO;
+    params->log_fd = STDERR_FILENO;
+    params->output_fd = -1;
+    if (!settings->output)
+        return 0;
+    int fd = open(settings->output, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+    if (fd < 0)
+        return error_set(error, UHYVE_STATUS_FAILED, errno,
+                         "cannot create the output file '%.500s': %s (%s)", settings->output,
+                         strerror(errno),
+                         errno == EEXIST ? "remove it or choose another name"
+                                         : "check the path and its permissions");
+    params->output_fd = fd;
+    return 0;
+}
+
+void streams_remove_output(struct cli_settings *settings)
+{
+    if (settings->params.output_fd < 0)
+        return;
+    unlink(settings->output);
+    close(settings->params.output_fd);
+    settings->params.output_fd = -1;
+}

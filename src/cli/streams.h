@@ -1,0 +1,31 @@
+/*
+ * The program's descriptors: its standard streams and the output file. Main thread only, except
+ * for streams_write.
+ */
+#ifndef CLI_STREAMS_H
+#define CLI_STREAMS_H
+
+#include <stddef.h>
+
+#include "cli/settings.h"
+
+/*
+ * Whoever starts uhyve may have closed descriptors 0 to 2. Occupy them, before anything else is
+ * opened, with a descriptor for which read and write fail with EBADF: else the next file opened,
+ * /dev/kvm perhaps, would be taken for a standard stream. Returns 0 or -errno.
+ */
+int streams_reserve(void);
+
+/* Write all of it, whatever the descriptor's mode. Returns 0 or -errno. */
+int streams_write(int fd, const void *data, size_t size);
+
+/*
+ * Point the guest's output where the settings want it. An output file is created and must not
+ * exist before. Returns 0, or -errno with *error filled.
+ */
+int streams_open_output(struct cli_settings *settings, struct uhyve_error *error);
+
+/* Remove the file that streams_open_output created, since there will be no guest. */
+void streams_remove_output(struct cli_settings *settings);
+
+#endif

@@ -1,0 +1,658 @@
+/* Command line, environment and configuration file, and what is made of the three. */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/help.h"
+#include "cli/options.h"
+#include "cli/settings.h"
+#include "cli/stats.h"
+#include "fake_vm.h"
+
+static struct cli_settings settings;
+static struct uhyve_error failure;
+static struct text messages;
+
+static void keep_message(void *context, enum uhyve_level level, const char *text)
+{
+    text_printf(&messages, "%d:%s\n", level, text);
+}
+
+/* Load the settings from words after "uhyve", up to NULL. */
+static int load(const char *const *words)
+{
+    static char storage[20][256];
+    char *argv[21] = {storage[0]};
+    int argc = 1;
+
+    strcpy(storage[0], "uhyve");
+    for (; words[argc - 1]; argc++) {
+        assert_true(argc < 20 && strlen(words[argc - 1]) < sizeof *storage);
+        argv[argc] = strcpy(storage[argc], words[argc - 1]);
+    }
+    settings_free(&settings);
+    settings_init(&settings);
+    settings.params.message = keep_message;
+    messages.size = 0;
+    failure = (struct uhyve_error){0};
+    return settings_load(&settings, argc, argv, &failure);
+}
+
+#define LOAD(...)      load((const char *const[]){__VA_ARGS__, NULL})
+#define MUST_LOAD(...) must_load((const char *const[]){__VA_ARGS__, NULL})
+
+static void must_load(const char *const *words)
+{
+    if (load(words) != 0)
+        fail_msg("refused: %s", failure.message);
+}
+
+/* Refused as a usage error, in a sentence that has all of `parts`. */
+static void must_refuse(const char *const *words, const char *const *parts)
+{
+    assert_true(load(words) < 0);
+    assert_int_equal(failure.status, UHYVE_STATUS_USAGE);
+    for (; *parts; parts++)
+        if (!strstr(failure.message, *parts))
+            fail_msg("'%s' does not mention '%s'", failure.message, *parts);
+}
+
+#define WORDS(...)  ((const char *const[]){__VA_ARGS__, NULL})
+#define REFUSE(...) must_refuse(__VA_ARGS__)
+
+static void write_file(const char *path, const char *content)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, content, strlen(content)), strlen(content));
+    close(fd);
+}
+
+/* Every test starts in an empty directory and with an empty environment. */
+static int enter_directory(void **state)
+{
+    char path[] = "/tmp/test_cli.XXXXXX";
+    if (!mkdtemp(path) || chdir(path) != 0)
+        return -1;
+    clear_environment();
+    *state = strdup(path);
+    return 0;
+}
+
+static int leave_directory(void **state)
+{
+    char command[64];
+    settings_free(&settings);
+    text_free(&messages);
+    snprintf(command, sizeof command, "rm -r %s", (char *)*state);
+    free(*state);
+    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
+}
+
+static void defaults(void **state)
+{
+    MUST_LOAD("k");
+    const struct uhyve_params *params = &settings.params;
+    assert_string_equal(params->image, "k");
+    assert_int_equal(params->memory_size, 512 * UHYVE_MIB);
+    assert_int_equal(params->cpu_count, 1);
+    assert_int_equal(params->accel, UHYVE_ACCEL_AUTO);
+    assert_true(params->aslr);
+    assert_false(params->thp || params->ksm || params->cpu_pm || params->pit || params->verbose);
+    assert_int_equal(params->message_level, UHYVE_LEVEL_WARN);
+    assert_int_equal(params->kernel_arg_count + params->app_arg_count + params->env_count, 0);
+    assert_int_equal(params->affinity_count, 0);
+    assert_int_equal(settings.stats, CLI_STATS_OFF);
+    assert_null(settings.output);
+    assert_false(params->discard_output);
+}
+
+static void expect_split(const char *const *words, const char *kernel, const char *app)
+{
+    char text[100] = "";
+    assert_int_equal(load(words), 0);
+    assert_string_equal(settings.params.image, "k");
+    for (size_t i = 0; i < settings.params.kernel_arg_count; i++)
+        strcat(strcat(text, settings.params.kernel_args[i]), " ");
+    assert_string_equal(text, kernel);
+    *text = '\0';
+    for (size_t i = 0; i < settings.params.app_arg_count; i++)
+        strcat(strcat(text, settings.params.app_args[i]), " ");
+    assert_string_equal(text, app);
+}
+
+/* The table of spec/cli.md section 1. */
+static void arguments_are_split(void **state)
+{
+    expect_split(WORDS("k", "a", "b"), "a b ", "");
+    expect_split(WORDS("k", "--", "-ip", "10.0.5.3"), "-ip 10.0.5.3 ", "");
+    expect_split(WORDS("k", "--", "--", "x", "y"), "", "x y ");
+    expect_split(WORDS("k", "--", "-ip", "1.2.3.4", "--", "x"), "-ip 1.2.3.4 ", "x ");
+    expect_split(WORDS("k", "--", "x"), "x ", "");
+    expect_split(WORDS("--", "k", "--", "-c", "--", "-m"), "", "-c -- -m ");
+    expect_split(WORDS("k", "a", "-c", "2", "b", "--thp", "--", "-c"), "a b -c ", "");
+    assert_int_equal(settings.params.cpu_count, 2);
+    assert_true(settings.params.thp);
+    expect_split(WORDS("-v", "k", "-"), "- ", "");
+}
+
+static void forms_of_options(void **state)
+{
+    static const char *const forms[][3] = {
+        {"-m64M"},
+        {"-m=64M"},
+        {"-m", "64M"},
+        {"--memory-size=64M"},
+        {"--memory-size", "64M"},
+        {"-vm64M"},
+        {"-vvm", "64M"},
+        {"-vm=64M"},
+        {"-m", " 64 MiB"},
+        {"-m", "67108864"},
+        {"-m1G", "-m64M"},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        MUST_LOAD("k", forms[i][0], forms[i][1]);
+        assert_int_equal(settings.params.memory_size, 64 * UHYVE_MIB);
+        assert_int_equal(settings.params.kernel_arg_count, 0);
+    }
+    MUST_LOAD("-c=4", "--no-aslr", "--thp", "--ksm", "--cpu-pm", "--pit", "--accel", "kvm", "k");
+    const struct uhyve_params *params = &settings.params;
+    assert_int_equal(params->cpu_count, 4);
+    assert_int_equal(params->accel, UHYVE_ACCEL_KVM);
+    assert_true(!params->aslr && params->thp && params->ksm && params->cpu_pm && params->pit);
+
+    MUST_LOAD("k", "--stats");
+    assert_int_equal(settings.stats, CLI_STATS_TEXT);
+    MUST_LOAD("--stats", "k");
+    assert_int_equal(settings.stats, CLI_STATS_TEXT);
+    MUST_LOAD("k", "--stats=json");
+    assert_int_equal(settings.stats, CLI_STATS_JSON);
+
+    MUST_LOAD("k", "-o", "file");
+    assert_string_equal(settings.output, "file");
+    MUST_LOAD("k", "-o", "file", "--output=none");
+    assert_null(settings.output);
+    assert_true(settings.params.discard_output);
+    MUST_LOAD("k", "-o", "None", "-ofile");
+    assert_string_equal(settings.output, "file");
+    assert_false(settings.params.discard_output);
+}
+
+static void help_and_version_come_first(void **state)
+{
+    MUST_LOAD("--help", "--nonsense");
+    assert_int_equal(settings.action, CLI_HELP);
+    MUST_LOAD("k", "-vhx");
+    assert_int_equal(settings.action, CLI_HELP);
+    MUST_LOAD("-V");
+    assert_int_equal(settings.action, CLI_VERSION);
+    setenv("HERMIT_CPUS", "nonsense", 1);
+    MUST_LOAD("-h");
+    MUST_LOAD("k", "-c1", "--", "--help");
+    assert_int_equal(settings.action, CLI_RUN);
+}
+
+static void bad_command_lines_are_refused(void **state)
+{
+    REFUSE(WORDS("-v"), WORDS("IMAGE", "uhyve --help"));
+    REFUSE(WORDS("k", "--memroy-size", "1G"), WORDS("--memroy-size", "did you mean --memory-size"));
+    REFUSE(WORDS("k", "--env_vars=A=1"), WORDS("'--env_vars'", "--env-vars"));
+    REFUSE(WORDS("k", "--zzzzzzzz"), WORDS("--zzzzzzzz", "(see uhyve --help)"));
+    REFUSE(WORDS("k", "-ip", "10.0.5.3"), WORDS("-ip", "after --"));
+    REFUSE(WORDS("k", "---"), WORDS("'---'"));
+    REFUSE(WORDS("k", "-m"), WORDS("-m SIZE"));
+    REFUSE(WORDS("k", "-m", "--thp"), WORDS("-m SIZE"));
+    REFUSE(WORDS("k", "-m", "--"), WORDS("-m SIZE"));
+    REFUSE(WORDS("k", "--config="), WORDS("--config FILE"));
+    REFUSE(WORDS("k", "--stats="), WORDS("--stats json"));
+    REFUSE(WORDS("k", "--stats=xml"), WORDS("--stats", "xml"));
+    REFUSE(WORDS("k", "--thp=1"), WORDS("--thp", "no value"));
+    REFUSE(WORDS("k", "-v=1"), WORDS("-v", "no value"));
+    REFUSE(WORDS("k", "-m15M"), WORDS("-m: ", "15 MiB", "16 MiB"));
+    REFUSE(WORDS("k", "-m17M"), WORDS("-m: ", "17M", "2 MiB"));
+    REFUSE(WORDS("k", "-m", "lots"), WORDS("-m: ", "lots"));
+    REFUSE(WORDS("k", "-c0"), WORDS("-c: ", "1 to 256"));
+    REFUSE(WORDS("k", "--cpu-count=257"), WORDS("--cpu-count: ", "257"));
+    REFUSE(WORDS("k", "-c=-1"), WORDS("-c: ", "-1"));
+    REFUSE(WORDS("k", "--accel=tcg"), WORDS("--accel", "tcg", "kvm"));
+    REFUSE(WORDS("k", "-eNAME"), WORDS("-e", "NAME=VALUE"));
+    REFUSE(WORDS("k", "-e", "=x"), WORDS("-e", "NAME=VALUE"));
+    REFUSE(WORDS("k", "\xff"), WORDS("argument 2", "UTF-8"));
+    REFUSE(WORDS("k", "--", "x\xc3"), WORDS("argument 3", "UTF-8"));
+}
+
+static void options_of_later_versions(void **state)
+{
+    static const char *const forms[] = {
+        "--file-mapping=a:b",      "--tempdir=t",         "--hermit-image-mode=internal",
+        "--file-isolation=strict", "--io-mode=host=sync", "--gdb-port",
+        "--gdb-port=1234",         "--net=tap",           "--trace-dir",
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%.*s is not available", (int)strcspn(forms[i], "="), forms[i]);
+        REFUSE(WORDS("k", forms[i]), WORDS(name));
+    }
+    REFUSE(WORDS("k", "-s"), WORDS("-s is not available"));
+    REFUSE(WORDS("k", "-s=6677"), WORDS("-s is not available"));
+    REFUSE(WORDS("k", "-vntap"), WORDS("-n is not available"));
+
+    setenv("HERMIT_GDB_PORT", "6677", 1);
+    MUST_LOAD("k");
+    assert_string_equal(messages.data,
+                        "1:HERMIT_GDB_PORT has no effect in this version of uhyve\n");
+    setenv("HERMIT_GDB_PORT", "65536", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_GDB_PORT", "65536"));
+    setenv("HERMIT_GDB_PORT", "0", 1);
+    MUST_LOAD("k");
+    assert_int_equal(messages.size, 0);
+}
+
+static void environment_variables(void **state)
+{
+    setenv("HERMIT_MEM", "32M", 1);
+    setenv("HERMIT_CPUS", "2", 1);
+    setenv("UHYVE_ACCEL", "kvm", 1);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.memory_size, 32 * UHYVE_MIB);
+    assert_int_equal(settings.params.cpu_count, 2);
+    assert_int_equal(settings.params.accel, UHYVE_ACCEL_KVM);
+
+    setenv("HERMIT_MEMORY_SIZE", "64MiB", 1);
+    setenv("HERMIT_CPU_COUNT", "3", 1);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.memory_size, 64 * UHYVE_MIB);
+    assert_int_equal(settings.params.cpu_count, 3);
+
+    setenv("HERMIT_MEMORY_SIZE", "", 1);
+    MUST_LOAD("k", "-c", "4");
+    assert_int_equal(settings.params.memory_size, 32 * UHYVE_MIB);
+    assert_int_equal(settings.params.cpu_count, 4);
+
+    setenv("HERMIT_MEM", "much", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_MEM: ", "much"));
+    setenv("HERMIT_MEM", "8M", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_MEM: ", "16 MiB"));
+    MUST_LOAD("k", "-m64M");
+    unsetenv("HERMIT_MEM");
+    setenv("HERMIT_CPU_COUNT", "x", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_CPU_COUNT: "));
+}
+
+static void expect_level(enum uhyve_level level, bool verbose, const char *flag)
+{
+    MUST_LOAD("k", flag);
+    assert_int_equal(settings.params.message_level, level);
+    assert_int_equal(settings.params.verbose, verbose);
+}
+
+static void message_levels(void **state)
+{
+    expect_level(UHYVE_LEVEL_INFO, true, "-v");
+    expect_level(UHYVE_LEVEL_DEBUG, true, "-vv");
+    expect_level(UHYVE_LEVEL_DEBUG, true, "-vvvv");
+
+    static const struct {
+        const char *value;
+        enum uhyve_level level;
+    } levels[] = {
+        {"off", UHYVE_LEVEL_ERROR},
+        {"error", UHYVE_LEVEL_ERROR},
+        {"warn", UHYVE_LEVEL_WARN},
+        {"INFO", UHYVE_LEVEL_INFO},
+        {"debug", UHYVE_LEVEL_DEBUG},
+        {"trace", UHYVE_LEVEL_DEBUG},
+        {"", UHYVE_LEVEL_WARN},
+        {"uhyvelib=debug", UHYVE_LEVEL_WARN},
+        {"a=warn,info,b=trace/x,debug", UHYVE_LEVEL_INFO},
+        {",,", UHYVE_LEVEL_WARN},
+    };
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        setenv("RUST_LOG", levels[i].value, 1);
+        expect_level(levels[i].level, false, NULL);
+        expect_level(UHYVE_LEVEL_INFO, true, "--verbose");
+    }
+    unsetenv("RUST_LOG");
+    setenv("HERMIT_VERBOSE", "1", 1);
+    expect_level(UHYVE_LEVEL_INFO, true, NULL);
+    expect_level(UHYVE_LEVEL_DEBUG, true, "-vv");
+    setenv("HERMIT_VERBOSE", "0", 1);
+    expect_level(UHYVE_LEVEL_WARN, false, NULL);
+    setenv("HERMIT_VERBOSE", "yes", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_VERBOSE", "yes"));
+}
+
+static void configuration_file(void **state)
+{
+    write_file("uhyve.toml", "[uhyve]\noutput = 'o.txt'\nstats = true\naccel = 'kvm'\n"
+                             "[memory]\nmemory_size = '100MiB'\nno_aslr = true\nthp = true\n"
+                             "ksm = true\n"
+                             "[cpu]\ncpu_count = 2\ncpu_pm = true\npit = true\n"
+                             "[guest]\nenv_vars = ['foo=bar']\n"
+                             "[unknown]\nx = 1\n");
+    MUST_LOAD("k");
+    const struct uhyve_params *params = &settings.params;
+    assert_string_equal(settings.output, "o.txt");
+    assert_int_equal(settings.stats, CLI_STATS_TEXT);
+    assert_int_equal(params->accel, UHYVE_ACCEL_KVM);
+    assert_int_equal(params->memory_size, 100 * UHYVE_MIB);
+    assert_true(!params->aslr && params->thp && params->ksm && params->cpu_pm && params->pit);
+    assert_int_equal(params->cpu_count, 2);
+    assert_int_equal(params->env_count, 1);
+    assert_string_equal(params->env[0], "foo=bar");
+    assert_int_equal(messages.size, 0);
+
+    setenv("HERMIT_CPUS", "3", 1);
+    MUST_LOAD("k", "-m64M", "-o", "none", "--stats=json");
+    assert_int_equal(settings.params.memory_size, 64 * UHYVE_MIB);
+    assert_int_equal(settings.params.cpu_count, 3);
+    assert_null(settings.output);
+    assert_int_equal(settings.stats, CLI_STATS_JSON);
+
+    write_file("uhyve.toml", "[memory]\nmemory_size = 67108864\nthp = false\n");
+    MUST_LOAD("k", "--thp");
+    assert_int_equal(settings.params.memory_size, 64 * UHYVE_MIB);
+    assert_true(settings.params.thp);
+}
+
+static void configuration_file_lookup(void **state)
+{
+    char path[256];
+
+    assert_int_equal(mkdir("xdg", 0777) + mkdir("xdg/uhyve", 0777), 0);
+    snprintf(path, sizeof path, "%s/xdg", (char *)*state);
+    write_file("xdg/uhyve/uhyve.toml", "cpu.cpu_count = 5\n");
+    write_file("named.toml", "cpu.cpu_count = 7\n");
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.cpu_count, 1);
+    setenv("XDG_CONFIG_HOME", "", 1);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.cpu_count, 1);
+    setenv("XDG_CONFIG_HOME", path, 1);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.cpu_count, 5);
+    write_file("uhyve.toml", "memory.memory_size = '32M'\n");
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.cpu_count, 1);
+    assert_int_equal(settings.params.memory_size, 32 * UHYVE_MIB);
+    setenv("HERMIT_CONFIG", "named.toml", 1);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.cpu_count, 7);
+    MUST_LOAD("k", "--config", "xdg/uhyve/uhyve.toml");
+    assert_int_equal(settings.params.cpu_count, 5);
+    assert_int_equal(settings.params.memory_size, UHYVE_MEMORY_DEFAULT);
+
+    REFUSE(WORDS("k", "--config", "absent.toml"), WORDS("absent.toml", "No such file"));
+    REFUSE(WORDS("k", "--config", "xdg"), WORDS("xdg", "directory"));
+    setenv("HERMIT_CONFIG", "gone.toml", 1);
+    REFUSE(WORDS("k"), WORDS("gone.toml"));
+    unsetenv("HERMIT_CONFIG");
+    unlink("uhyve.toml");
+    setenv("XDG_CONFIG_HOME", "named.toml", 1); /* not a directory: as if it did not exist */
+    MUST_LOAD("k");
+}
+
+static void bad_configuration_files(void **state)
+{
+    static const struct {
+        const char *text, *where, *what;
+    } bad[] = {
+        {"[cpu]\ncpu_count = 'x'\n", "uhyve.toml:2: cpu_count", "must be an integer"},
+        {"[cpu]\ncpu_count = 0\n", "uhyve.toml:2: cpu_count: ", "1 to 256"},
+        {"[cpu]\ncpu_count = -4\n", "uhyve.toml:2: cpu_count: ", "-4"},
+        {"cpu = 4\n", "uhyve.toml:1: cpu ", "must be a table"},
+        {"[cpu]\n\npit = 1\n", "uhyve.toml:3: pit", "must be a boolean"},
+        {"[cpu]\naffinity = [0,\n 'a']\n", "uhyve.toml:3: an entry of affinity", "integer"},
+        {"[cpu]\naffinity = 3\n", "uhyve.toml:2: affinity", "array"},
+        {"[cpu]\naffinity = [-1]\n", "uhyve.toml:2: affinity: ", "-1"},
+        {"[memory]\nmemory_size = true\n", "uhyve.toml:2: memory_size", "must be a string"},
+        {"[memory]\nmemory_size = '8M'\n", "uhyve.toml:2: memory_size: ", "16 MiB"},
+        {"[memory]\nmemory_size = 16777217\n", "uhyve.toml:2: memory_size: ", "2 MiB"},
+        {"[guest]\nenv_vars = 'A=1'\n", "uhyve.toml:2: env_vars", "array"},
+        {"[guest]\nenv_vars = [1]\n", "uhyve.toml:2: an entry of env_vars", "string"},
+        {"[guest]\nenv_vars = [\n'A=1',\n'A']\n", "uhyve.toml:4: an entry of env_vars: ", "'A'"},
+        {"[uhyve]\noutput = \"a\\u0000b\"\n", "uhyve.toml:2: output", "U+0000"},
+        {"[uhyve]\naccel = 'x'\n", "uhyve.toml:2: accel: ", "kvm"},
+        {"[uhyve]\ntempdir = 1\n", "uhyve.toml:2: tempdir", "string"},
+        {"[uhyve]\ngdb_port = 'x'\n", "uhyve.toml:2: gdb_port", "integer"},
+        {"[uhyve]\ngdb_port = 65536\n", "uhyve.toml:2: gdb_port", "65535"},
+        {"[uhyve\n", "uhyve.toml:1: ", "]"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_file("uhyve.toml", bad[i].text);
+        REFUSE(WORDS("k"), WORDS(bad[i].where, bad[i].what));
+    }
+    write_file("uhyve.toml", "[cpu]\ncpu_count = 'x'\n");
+    REFUSE(WORDS("k", "-c1"), WORDS("uhyve.toml:2: cpu_count"));
+    write_file("uhyve.toml", "[cpu]\ncpu_count = 0\n");
+    MUST_LOAD("k", "-c1");
+}
+
+static void configuration_of_later_versions(void **state)
+{
+    write_file("uhyve.toml", "net = 3\nkernel = 4\n[uhyve]\ntempdir = '/tmp'\ngdb_port = 1\n"
+                             "hermit_image_mode = 'internal'\nfile_isolation = 'strict'\n"
+                             "io_mode = 'host=direct'\nnet = 3\nfile_mapping = 4\n");
+    MUST_LOAD("k");
+    assert_string_equal(messages.data,
+                        "1:uhyve.toml: no effect in this version of uhyve: uhyve.tempdir, "
+                        "uhyve.hermit_image_mode, uhyve.file_isolation, uhyve.io_mode, "
+                        "uhyve.gdb_port\n");
+    setenv("RUST_LOG", "error", 1);
+    MUST_LOAD("k");
+    assert_int_equal(messages.size, 0);
+}
+
+static void expect_env(const char *expected)
+{
+    char text[1000] = "";
+    for (size_t i = 0; i < settings.params.env_count; i++)
+        if (strncmp(settings.params.env[i], "CMOCKA_", 7) != 0)
+            strcat(strcat(text, settings.params.env[i]), " ");
+    assert_string_equal(text, expected);
+}
+
+static void guest_environment(void **state)
+{
+    MUST_LOAD("k", "-e", "B=1", "-eA=x=y", "--env-vars=B=2", "-e=C=", "-e", "BB=3");
+    expect_env("B=2 A=x=y C= BB=3 ");
+    assert_int_equal(messages.size, 0);
+
+    write_file("uhyve.toml", "[guest]\nenv_vars = ['A=file', 'F=1', 'F=2']\n");
+    MUST_LOAD("k", "-e", "A=cli");
+    expect_env("A=cli F=2 ");
+
+    setenv("HOST1", "one", 1);
+    setenv("HOST2", "two", 1);
+    setenv("BAD", "\xff", 1);
+    setenv("\xfe", "x", 1);
+    MUST_LOAD("k", "-e", "host", "-e", "A=cli");
+    expect_env("HOST1=one HOST2=two ");
+    assert_non_null(strstr(messages.data, "1:environment variables besides 'host' are ignored\n"));
+    assert_non_null(strstr(messages.data, "BAD is not UTF-8"));
+    assert_non_null(strstr(messages.data, "name is not UTF-8"));
+
+    write_file("uhyve.toml", "[guest]\nenv_vars = ['host']\n");
+    unsetenv("BAD");
+    unsetenv("\xfe");
+    MUST_LOAD("k", "-e", "HOST1=cli");
+    expect_env("HOST1=cli HOST2=two ");
+    assert_int_equal(messages.size, 0);
+}
+
+static void affinity(void **state)
+{
+    cpu_set_t all, one;
+    int core = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    while (!CPU_ISSET(core, &all))
+        core++;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+
+    char number[16], list[64], available[64];
+    snprintf(number, sizeof number, "%d", core);
+    MUST_LOAD("k", "-a", number);
+    assert_int_equal(settings.params.affinity_count, 1);
+    assert_int_equal(settings.params.affinity[0], core);
+
+    snprintf(list, sizeof list, ", %d-%d ,,9-8 %d", core, core, core);
+    MUST_LOAD("k", "-c2", "-a", list);
+    assert_int_equal(settings.params.affinity_count, 2);
+
+    REFUSE(WORDS("k", "-c3", "-a", list), WORDS("3 cores are needed", "2 were given"));
+    REFUSE(WORDS("k", "-c2", "-a", number), WORDS("2 cores are needed", "1 was given"));
+    snprintf(available, sizeof available, "may use the cores %d,", core);
+    REFUSE(WORDS("k", "-a8000-8002,8190"), WORDS(available, "the cores 8000-8002,8190"));
+    snprintf(list, sizeof list, "[cpu]\naffinity = [%d]\n", core);
+    write_file("uhyve.toml", list);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.affinity_count, 1);
+    snprintf(list, sizeof list, "[cpu]\naffinity = '%d'\n", core);
+    write_file("uhyve.toml", list);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.affinity_count, 1);
+    write_file("uhyve.toml", "[cpu]\naffinity = []\n");
+    REFUSE(WORDS("k"), WORDS("1 core is needed", "0 were given"));
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+
+    static const char *const bad[] = {"x",  "1-",   "-1",  "1--2", "1-2-3",
+                                      "1x", "8192", "0x1", "1;2",  "99999999999999999999"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(list, sizeof list, "--affinity=%s", bad[i]);
+        REFUSE(WORDS("k", list), WORDS("--affinity", bad[i]));
+    }
+    REFUSE(WORDS("k", "-a", "0-8191"), WORDS("256"));
+}
+
+static void help_is_complete_and_narrow(void **state)
+{
+    struct text text = {0};
+    help_format(&text);
+    assert_false(text.failed);
+    for (const char *line = text.data; *line; line = strchr(line, '\n') + 1)
+        if (strcspn(line, "\n") > 80)
+            fail_msg("wider than 80 columns: %.*s", (int)strcspn(line, "\n"), line);
+    for (size_t i = 0; i < cli_option_count; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "--%s", cli_options[i].name);
+        assert_int_equal(strstr(text.data, name) == NULL, cli_options[i].later);
+        assert_true(cli_options[i].later || cli_options[i].help);
+    }
+    text_free(&text);
+}
+
+static void durations(void **state)
+{
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } times[] = {
+        {0, "0ns"},
+        {999, "999ns"},
+        {1000, "1\u00b5s"},
+        {1500, "1.5\u00b5s"},
+        {12345678, "12.345678ms"},
+        {1000001, "1.000001ms"},
+        {2000000000, "2s"},
+        {61000000001, "61.000000001s"},
+    };
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        struct text text = {0};
+        stats_add_duration(&text, times[i].ns);
+        assert_string_equal(text.data, times[i].text);
+        text_free(&text);
+    }
+}
+
+static const struct uhyve_stats some_stats = {
+    .accel = "k\"v\\m\n",
+    .cpu_count = 3,
+    .create_ns = 1500000,
+    .load_ns = 250000,
+    .first_ns = 2000000,
+    .exit_ns = 12345678,
+    .cpu_run_ns = (const uint64_t[]){10000000, 5000, 0},
+    .exits =
+        (const struct uhyve_exit_count[]){
+            {"Hlt", 12, (const uint64_t[]){0, 12, 0}},
+            {"Hypercall(V2(SerialWriteBuffer))", 7, (const uint64_t[]){0, 3, 4}},
+            {"Debug", 0, (const uint64_t[]){0, 0, 0}},
+        },
+    .exit_count = 3,
+    .peak_memory = 5 * UHYVE_MIB,
+};
+
+static void statistics_as_text(void **state)
+{
+    struct text text = {0};
+    stats_format_text(&text, &some_stats);
+    static const char expected[] = "Run statistics:\n"
+                                   "VM exits:                            total     cpu1    cpu2 \n"
+                                   "  Hlt:                                  12       12         \n"
+                                   "  Hypercall(V2(SerialWriteBuffer)):      7        3       4 \n"
+                                   "CPU runtimes:\n"
+                                   "  cpu 0: 10ms\n"
+                                   "  cpu 1: 5\u00b5s\n";
+    if (strncmp(text.data, expected, strlen(expected)) != 0)
+        fail_msg("%s", text.data);
+    assert_non_null(strstr(text.data, "first instruction:     2ms\n"));
+    assert_non_null(strstr(text.data, "Peak memory: 5 MiB\n"));
+    text_free(&text);
+}
+
+static void statistics_as_json(void **state)
+{
+    struct text text = {0};
+    struct uhyve_result result = {.outcome = UHYVE_EXITED, .exit_code = -1};
+    stats_format_json(&text, &some_stats, &result);
+    assert_string_equal(
+        text.data,
+        "{\"accel\":\"k\\\"v\\\\m\\u000a\",\"cpus\":3,\"exit_code\":-1,\"time_ns\":{\"create\":"
+        "1500000,\"load\":250000,\"first_instruction\":2000000,\"exit\":12345678},\"cpu_run_ns\":"
+        "[10000000,5000,0],\"peak_memory\":5242880,\"exits\":{\"Hlt\":{\"total\":12,\"per_cpu\":"
+        "[0,12,0]},\"Hypercall(V2(SerialWriteBuffer))\":{\"total\":7,\"per_cpu\":[0,3,4]},"
+        "\"Debug\":{\"total\":0,\"per_cpu\":[0,0,0]}}}\n");
+    text.size = 0;
+    result.outcome = UHYVE_CRASHED;
+    stats_format_json(&text, &some_stats, &result);
+    assert_non_null(strstr(text.data, "\"exit_code\":null,"));
+    text_free(&text);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, enter_directory, leave_directory)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(defaults),
+        TEST(arguments_are_split),
+        TEST(forms_of_options),
+        TEST(help_and_version_come_first),
+        TEST(bad_command_lines_are_refused),
+        TEST(options_of_later_versions),
+        TEST(environment_variables),
+        TEST(message_levels),
+        TEST(configuration_file),
+        TEST(configuration_file_lookup),
+        TEST(bad_configuration_files),
+        TEST(configuration_of_later_versions),
+        TEST(guest_environment),
+        TEST(affinity),
+        TEST(help_is_complete_and_narrow),
+        TEST(durations),
+        TEST(statistics_as_text),
+        TEST(statistics_as_json),
+    };
+    unit_keep_output_format();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

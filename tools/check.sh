@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# Build and test everything:
+#
+#   tools/check.sh [GROUP...]    groups: gcc system nested clang asan tsan fuzz (default: all)
+#
+# Progress goes to standard output, the details of each step to build/logs/STEP.log; a step that
+# fails shows the failed tests or the end of its log. The last line gives the sum over all test
+# cases. The exit status is 0 only if tests ran and none failed.
+#
+# Environment: FUZZ_SECONDS for each fuzz target (10); WERROR=false lets warnings pass, for compilers
+# newer than the code; UHYVE_TEST_IMAGES as in tests/system/helpers.bash.
+set -uo pipefail
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+cd "$top" || exit 1
+logs=$top/build/logs
+options="-Dtests=enabled -Dwerror=${WERROR:-true}"
+groups=${*:-gcc system nested clang asan tsan fuzz}
+source_folders=(bench fuzz guests include src tests)
+passed=0 failed=0 skipped=0
+steps_failed=0
+started=$SECONDS
+
+# A sanitizer's finding ends the program, with a status that no test expects.
+export ASAN_OPTIONS=exitcode=86:detect_stack_use_after_return=1
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=86
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86:suppressions=$top/tests/tsan.suppressions
+
+# failures LOG: the TAP lines of the failed tests with the diagnostics that follow them.
+failures() {
+    awk '/^(not )?ok([ \t]|$)/ { shown = /^not/ && toupper($0) !~ /# *SKIP/ } /^1\.\./ { shown = 0 }
+         shown' "$1" | head -n 120
+}
+
+# skip_reasons LOG: how many tests were skipped for which reason.
+skip_reasons() {
+    grep -Ei '^(not )?ok .*# *skip' "$1" | sed -E 's/.*# *[Ss][Kk][Ii][Pp] *//' | sort | uniq -c |
+        sed -E 's/^ *([0-9]+) (.*)/           \1 skipped: \2/'
+}
+
+# step NAME COMMAND...: run it, count its tests, tell how it went.
+step() {
+    local name=$1 log=$logs/$1.log begin=$SECONDS status=0 counts ok bad skips text
+    shift
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    read -r ok bad skips < <(tools/tap-sum "$log")
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skips))
+    counts=
+    ((ok + bad + skips == 0)) || counts="tests: $((ok + bad + skips))"
+    text=ok
+    if ((status != 0 || bad != 0)); then
+        text=FAILED
+        steps_failed=$((steps_failed + 1))
+        # A step that failed without a failed test: its program crashed, or did not build.
+        ((bad != 0)) || failed=$((failed + 1))
+    fi
+    printf '%-7s %4d s  %-14s %s\n' "$text" $((SECONDS - begin)) "$name" "$counts"
+    skip_reasons "$log"
+    if [[ $text == FAILED ]]; then
+        if ((bad != 0)); then
+            failures "$log"
+        elif ! grep -A 40 -m 1 -E '^FAILED: |ERROR: ' "$log"; then
+            tail -n 60 "$log"
+        fi
+        echo "(status $status; the whole log: ${log#"$top"/})"
+        return 1
+    fi
+}
+
+# build DIR OPTION... [-- TARGET...]
+build() {
+    local dir=$1
+    shift
+    # shellcheck disable=SC2086 # a list of options
+    tools/build.sh "$dir" $options "$@"
+}
+
+# unit DIR: unit tests, and the fuzz targets with their collected inputs. Meson would take a program
+# that reports nothing for skipped.
+unit() {
+    local status=0 log=$1/meson-logs/unit.txt
+    meson test -C "$1" --no-rebuild --logbase unit --suite unit --suite fuzz || status=$?
+    cat "$log"
+    (($(grep -c '^test: ' "$log") == $(grep -c '^1\.\.' "$log"))) || {
+        echo "not every test program has reported what it tests"
+        status=1
+    }
+    return $status
+}
+
+# system_tests DIR LIMIT
+system_tests() {
+    UHYVE=$top/$1/src/uhyve GUESTS=$top/$1/guests UHYVE_TEST_LIMIT=$2 bats --tap tests/system
+}
+
+layout() {
+    local files version
+    version=$(clang-format --version 2>/dev/null | sed -E 's/.*version ([0-9]+).*/\1/')
+    echo "1..1"
+    if [[ $version != 14 ]]; then
+        echo "ok 1 - source layout # SKIP needs clang-format 14: each version has its own opinion"
+    elif mapfile -t files < <(find "${source_folders[@]}" -name '*.[ch]') &&
+        clang-format --dry-run --Werror "${files[@]}"; then
+        echo "ok 1 - source layout"
+    else
+        echo "not ok 1 - source layout (run: make format)"
+    fi
+}
+
+# main_build: the ordinary build, once, for the groups that test it.
+main_build() {
+    [[ -n ${main_build_status:-} ]] || {
+        step build-gcc build build
+        main_build_status=$?
+    }
+    return "$main_build_status"
+}
+
+group_gcc() {
+    step layout layout
+    main_build && step unit-gcc unit build
+}
+
+group_system() {
+    main_build && step system-gcc system_tests build 60
+}
+
+group_nested() {
+    main_build && step nested tests/nested/run -b build
+}
+
+group_clang() {
+    CC=clang step build-clang build build-clang && step unit-clang unit build-clang
+}
+
+# sanitizer_group NAME SANITIZERS
+sanitizer_group() {
+    step "build-$1" build "build-$1" "-Db_sanitize=$2" -Db_lundef=false || return
+    step "unit-$1" unit "build-$1"
+    step "system-$1" system_tests "build-$1" 120
+}
+
+group_asan() {
+    sanitizer_group asan address,undefined
+}
+
+group_tsan() {
+    sanitizer_group tsan thread
+}
+
+group_fuzz() {
+    CC=clang step build-fuzz build build-fuzz -Dfuzz=enabled -Db_sanitize=address,undefined \
+        -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-10}"
+}
+
+mkdir -p "$logs"
+rm -f "$logs"/*
+for group in $groups; do
+    if ! declare -F "group_$group" >/dev/null; then
+        echo "check: there is no group '$group'" >&2
+        exit 2
+    fi
+    "group_$group"
+done
+echo "$((SECONDS - started)) s; logs are in build/logs"
+echo "$passed passed, $failed failed, $skipped skipped" | tee "$logs/summary"
+((failed == 0 && steps_failed == 0 && passed > 0))
