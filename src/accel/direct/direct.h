@@ -65,7 +65,8 @@ struct accel_vcpu {
     uint8_t data[8];
 };
 
-int direct_probe(bool *degraded, struct uhyve_error *error);
+int direct_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error);
+void direct_host_close(struct accel_host *host);
 
 /*
  * Start the engine. `control_fd` and `ram_fd` are inherited; the header is filled in but for the

@@ -11,14 +11,20 @@
 #include "accel/direct/direct.h"
 #include "util/error.h"
 
-int direct_probe(bool *degraded, struct uhyve_error *error)
+int direct_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error)
 {
     uint32_t action = SECCOMP_RET_TRAP;
 
+    *host = NULL;
     *degraded = false;
     if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0)
         return error_set(error, UHYVE_STATUS_FAILED, errno,
                          "the accelerator 'direct' cannot confine guests here: the kernel has no "
                          "seccomp filters (use a kernel with CONFIG_SECCOMP_FILTER)");
     return 0;
+}
+
+void direct_host_close(struct accel_host *host)
+{
+    /* There is nothing to keep open. */
 }

@@ -107,8 +107,8 @@ static int check_config(const struct accel_vm_config *config, struct uhyve_error
     return 0;
 }
 
-static int direct_vm_create(const struct accel_vm_config *config, struct accel_vm **result,
-                            struct uhyve_error *error)
+static int direct_vm_create(struct accel_host *host, const struct accel_vm_config *config,
+                            struct accel_vm **result, struct uhyve_error *error)
 {
     int err = check_config(config, error);
     if (err)
@@ -214,7 +214,8 @@ static int direct_vm_code_loaded(struct accel_vm *vm, gpa_t start, uint64_t size
 const struct accel accel_direct = {
     .name = "direct",
     .shared_ram = true,
-    .probe = direct_probe,
+    .host_open = direct_host_open,
+    .host_close = direct_host_close,
     .vm_create = direct_vm_create,
     .vm_destroy = direct_vm_destroy,
     .vm_map_zeros = direct_vm_map_zeros,

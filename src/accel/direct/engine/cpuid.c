@@ -4,6 +4,7 @@
  */
 #include "accel/direct/engine/memory.h"
 #include "accel/direct/engine/msr.h"
+#include "accel/direct/engine/xstate.h"
 
 #define LEAF_HYPERVISOR     0x40000000
 #define LEAF_HYPERVISOR_MAX 0x40000010 /* frequencies */
@@ -26,11 +27,11 @@
 #define LEAF7_ECX_HIDDEN                                                                           \
     (BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(7) | BIT(16) | BIT(22) | BIT(23) | BIT(29) | BIT(30) | \
      BIT(31))
-/* UINTR, PCONFIG, LBR, CET-IBT, and the speculation controls, which are MSRs */
+/* UINTR, PCONFIG, LBR, CET-IBT, AMX, and the speculation controls, which are MSRs */
 #define LEAF7_EDX_HIDDEN                                                                           \
-    (BIT(5) | BIT(18) | BIT(19) | BIT(20) | BIT(26) | BIT(27) | BIT(28) | BIT(29) | BIT(30) |      \
-     BIT(31))
-#define LEAF_D1_EAX_XSAVES BIT(3)
+    (BIT(5) | BIT(18) | BIT(19) | BIT(20) | BIT(22) | BIT(24) | BIT(25) | BIT(26) | BIT(27) |      \
+     BIT(28) | BIT(29) | BIT(30) | BIT(31))
+#define LEAF_D1_EAX_KEPT BIT(0) /* XSAVEOPT */
 /* SVM, OSVW, IBS, SKINIT, watchdog, performance counters, MWAITX */
 #define EXTENDED1_ECX_HIDDEN                                                                       \
     (BIT(2) | BIT(9) | BIT(10) | BIT(12) | BIT(13) | BIT(15) | BIT(23) | BIT(24) | BIT(27) |       \
@@ -93,6 +94,19 @@ static void adapt_leaf7(struct leaf *leaf)
     leaf->edx &= ~LEAF7_EDX_HIDDEN;
 }
 
+static void adapt_xsave(const struct cpu *cpu, uint32_t index, struct leaf *leaf)
+{
+    uint64_t allowed = xstate_allowed();
+
+    if (index == 0)
+        *leaf = (struct leaf){(uint32_t)allowed, xstate_size(cpu->shared->msrs.xcr0),
+                              xstate_size(allowed), 0};
+    else if (index == 1)
+        *leaf = (struct leaf){.eax = leaf->eax & LEAF_D1_EAX_KEPT};
+    else if (index >= 32 || !(allowed >> index & 1))
+        *leaf = (struct leaf){0};
+}
+
 static struct leaf guest_leaf(const struct cpu *cpu, uint32_t number, uint32_t index)
 {
     struct leaf leaf;
@@ -124,10 +138,7 @@ static struct leaf guest_leaf(const struct cpu *cpu, uint32_t number, uint32_t i
         leaf.edx = cpu->index;
         break;
     case 0xd:
-        if (index == 1) {
-            leaf.eax &= ~LEAF_D1_EAX_XSAVES;
-            leaf.ebx = leaf.ecx = leaf.edx = 0;
-        }
+        adapt_xsave(cpu, index, &leaf);
         break;
     case LEAF_EXTENDED:
         leaf.eax = leaf.eax < LEAF_EXTENDED_MAX ? leaf.eax : LEAF_EXTENDED_MAX;

@@ -31,6 +31,7 @@
 #include "accel/direct/engine/msr.h"
 #include "accel/direct/engine/syscalls.h"
 #include "accel/direct/engine/trap.h"
+#include "accel/direct/engine/xstate.h"
 
 #define AT_HWCAP2            26
 #define HWCAP2_FSGSBASE      2u
@@ -246,6 +247,7 @@ void start(const uint64_t *stack)
     drop_privileges();
     header->pid = (int32_t)sys_set_up(__NR_getpid, 0, 0, 0, 0);
     ioapic_reset();
+    xstate_init();
     install_handlers();
     start_threads();
     check(8, filter_install(header->pid));

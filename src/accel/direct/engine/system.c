@@ -5,6 +5,7 @@
 #include "accel/direct/engine/mmu.h"
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/privileged.h"
+#include "accel/direct/engine/xstate.h"
 
 #define CR0_WRITABLE UINT64_C(0xe005003f)
 #define CR0_CD       (UINT64_C(1) << 30)
@@ -18,10 +19,6 @@
 #define SYSTEM_TSS_AVAILABLE 9
 #define SYSTEM_TSS_BUSY      11
 #define SYSTEM_LDT           2
-
-#define XCR0_FPU UINT64_C(1)
-#define XCR0_SSE UINT64_C(2)
-#define XCR0_AVX UINT64_C(4)
 
 bool system_check_code(struct cpu *cpu, uint64_t selector)
 {
@@ -276,21 +273,6 @@ static enum result move_debug(struct cpu *cpu, const struct insn *insn)
     return RESULT_OK;
 }
 
-/* The guest's XCR0 must be part of the host's, which is what the processor really uses. */
-static enum result set_xcr(struct cpu *cpu)
-{
-    const uint64_t *gpr = cpu->state->gpr;
-    uint64_t value = gpr[X86_RDX] << 32 | (uint32_t)gpr[X86_RAX];
-    uint32_t low, high;
-
-    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    if ((uint32_t)gpr[X86_RCX] != 0 || !(value & XCR0_FPU) ||
-        ((value & XCR0_AVX) && !(value & XCR0_SSE)) || (value & ~((uint64_t)high << 32 | low)))
-        return general_protection(cpu);
-    cpu->shared->msrs.xcr0 = value;
-    return RESULT_OK;
-}
-
 static enum result swap_gs(struct cpu *cpu)
 {
     uint64_t base = operand_segment_base(SEGMENT_GS);
@@ -309,8 +291,10 @@ static enum result group7_register(struct cpu *cpu, const struct insn *insn)
     case 0xcb: /* STAC */
         cpu->state->rflags |= RFLAGS_AC;
         return RESULT_OK;
+    case 0xd0:
+        return xstate_get_register(cpu);
     case 0xd1:
-        return set_xcr(cpu);
+        return xstate_set_register(cpu);
     case 0xf8:
         return swap_gs(cpu);
     case 0xf9: { /* RDTSCP */
@@ -375,6 +359,16 @@ static enum result group6(struct cpu *cpu, const struct insn *insn)
     }
 }
 
+/* 0F AE with a memory operand: XSAVE, XRSTOR, XSAVEOPT. */
+static enum result group15(struct cpu *cpu, const struct insn *insn)
+{
+    unsigned kind = insn_extension(insn);
+
+    if (!insn->memory || insn->prefix != PREFIX_NONE || kind < 4 || kind > 6)
+        return RESULT_UNKNOWN;
+    return kind == 5 ? xstate_restore(cpu, insn) : xstate_save(cpu, insn, kind == 6);
+}
+
 enum result system_run(struct cpu *cpu, const struct insn *insn)
 {
     if (insn->map == MAP_ONE) {
@@ -414,6 +408,8 @@ enum result system_run(struct cpu *cpu, const struct insn *insn)
     case 0xa8:
     case 0xa9:
         return stack_segment(cpu, insn);
+    case 0xae:
+        return group15(cpu, insn);
     default:
         return RESULT_UNKNOWN;
     }
