@@ -43,6 +43,10 @@
 
 struct engine engine;
 
+static const int handled_signals[] = {SIGSEGV, SIGBUS, SIGILL,
+                                      SIGFPE,  SIGTRAP, SIGSYS, DIRECT_KICK_SIGNAL};
+#define HANDLED_SIGNALS (sizeof handled_signals / sizeof *handled_signals)
+
 /* The kernel's struct sigaction; the header's differs in its name only. */
 struct kernel_action {
     void (*handler)(void);
@@ -171,16 +175,25 @@ static void drop_privileges(void)
 
 static void install_handlers(void)
 {
-    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS,
-                                  DIRECT_KICK_SIGNAL};
     const struct kernel_action action = {
         .handler = entry_signal,
         .flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER,
         .restorer = entry_signal_return,
         .mask = UINT64_MAX,
     };
-    for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
-        check(5, sys_set_up(__NR_rt_sigaction, (uint64_t)signals[i], (uint64_t)&action, 0, 8));
+    for (unsigned i = 0; i < HANDLED_SIGNALS; i++)
+        check(5, sys_set_up(__NR_rt_sigaction, (uint64_t)handled_signals[i], (uint64_t)&action, 0,
+                            8));
+}
+
+/* Signals for the whole process group are the VMM's affair (Ctrl-C), but both stop together
+ * (Ctrl-Z). */
+static uint64_t blocked_signals(void)
+{
+    uint64_t mask = ~(UINT64_C(1) << (SIGTSTP - 1));
+    for (unsigned i = 0; i < HANDLED_SIGNALS; i++)
+        mask &= ~(UINT64_C(1) << (handled_signals[i] - 1));
+    return mask;
 }
 
 static void start_threads(void)
@@ -206,7 +219,7 @@ static void start_threads(void)
 void start_thread(void)
 {
     struct cpu *cpu = start_this_cpu();
-    uint64_t memory = (uint64_t)cpu, none = 0;
+    uint64_t memory = (uint64_t)cpu, blocked = blocked_signals();
     const struct kernel_stack stack = {
         (void *)(memory + ENGINE_START_SIZE),
         SIGNAL_STACK_DISARM,
@@ -222,7 +235,7 @@ void start_thread(void)
     check(7, sys_set_up(__NR_timer_create, CLOCK_MONOTONIC, (uint64_t)&event,
                         (uint64_t)&cpu->timer, 0));
     sys_set_up(__NR_prctl, PR_SET_TIMERSLACK, PR_SET_TIMERSLACK_NS, 0, 0);
-    check(7, sys_set_up(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (uint64_t)&none, 0, 8));
+    check(7, sys_set_up(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (uint64_t)&blocked, 0, 8));
     __atomic_fetch_add(&engine.header->threads_ready, 1, __ATOMIC_SEQ_CST);
     sys_futex(&engine.header->threads_ready, FUTEX_WAKE, 1, (void *)0);
     while (!__atomic_load_n(&engine.header->threads_released, __ATOMIC_ACQUIRE))
