@@ -76,7 +76,8 @@ static bool sweep(struct accel_vm *vm, gpa_t start, uint8_t *code, uint64_t size
 
     ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     for (uint64_t at = 0; at < size;) {
-        if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, code + at, size - at, &insn, operands))) {
+        if (!ZYAN_SUCCESS(
+                ZydisDecoderDecodeFull(&decoder, code + at, size - at, &insn, operands))) {
             at++;
             continue;
         }

@@ -53,7 +53,7 @@ struct accel_vm {
     pthread_mutex_t lock; /* sites, page kinds, start-up */
     bool ready;
     uint32_t site_count;
-    uint32_t spin; /* for the vCPUs' shared->spin; 0 if there are not enough host CPUs */
+    uint32_t spin_us; /* how long the two sides of a vCPU wait actively for each other */
 };
 
 struct accel_vcpu {
@@ -61,7 +61,8 @@ struct accel_vcpu {
     unsigned index;
     struct direct_vcpu *shared;
     atomic_bool kicked; /* since the last exit INTERRUPTED */
-    bool reading;       /* `data` answers the current exit */
+    struct spin spin;
+    bool reading; /* `data` answers the current exit */
     uint8_t data[8];
 };
 

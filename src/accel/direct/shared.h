@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "accel/direct/spin.h"
 #include "arch/x86_64/state.h"
 
 /*
@@ -117,7 +118,8 @@ struct direct_vcpu {
     uint32_t turn;
     uint32_t engine_sleeps;
     uint32_t vmm_sleeps;
-    uint32_t spin; /* set by the VMM: how long the engine spins for its turn, in TSC ticks */
+    uint32_t engine_cpu, vmm_cpu; /* where the two threads were when they last gave the turn away */
+    struct spin spin;             /* the engine's; its limit is set by the VMM */
 
     /* Events. */
     _Alignas(64) uint32_t mode;

@@ -28,7 +28,8 @@ int direct_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **
     if (!vcpu)
         return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
     *vcpu = (struct accel_vcpu){.vm = vm, .index = index, .shared = vm_shared_vcpu(vm, index)};
-    vcpu->shared->spin = (uint32_t)((uint64_t)vm->spin * vm->header->tsc_khz / 1000);
+    uint32_t spin = (uint32_t)((uint64_t)vm->spin_us * vm->header->tsc_khz / 1000);
+    vcpu->spin = vcpu->shared->spin = (struct spin){.most = spin, .current = spin};
 
     /* The engine's thread runs where this one may: --affinity. */
     cpu_set_t set;
@@ -93,15 +94,20 @@ static bool my_turn(const struct direct_vcpu *shared)
 static bool wait_for_turn(struct accel_vcpu *vcpu)
 {
     struct direct_vcpu *shared = vcpu->shared;
-    uint64_t start = __builtin_ia32_rdtsc(), give_up = 0;
-    const uint64_t spin = (uint64_t)vcpu->vm->spin * vcpu->vm->header->tsc_khz / 1000;
+    uint32_t cpu;
+    uint64_t start = spin_now(&cpu), give_up = 0;
+    uint32_t limit = spin_limit(&vcpu->spin, cpu, shared->engine_cpu);
     bool kicked = false;
 
-    while (!my_turn(shared)) {
-        if (__builtin_ia32_rdtsc() - start < spin) {
-            __builtin_ia32_pause();
-            continue;
+    while (__builtin_ia32_rdtsc() - start < limit) {
+        if (my_turn(shared)) {
+            spin_succeeded(&vcpu->spin);
+            return true;
         }
+        __builtin_ia32_pause();
+    }
+    while (!my_turn(shared)) {
+        spin_failed(&vcpu->spin);
         if (atomic_load(&vcpu->kicked) && !kicked) {
             kicked = true;
             give_up = now_ns() + KICK_TIMEOUT_NS;
@@ -122,6 +128,7 @@ static void enter(struct accel_vcpu *vcpu)
 {
     struct direct_vcpu *shared = vcpu->shared;
 
+    spin_now(&shared->vmm_cpu);
     __atomic_store_n(&shared->turn, DIRECT_TURN_ENGINE, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&shared->engine_sleeps, __ATOMIC_SEQ_CST))
         syscall(SYS_futex, &shared->turn, FUTEX_WAKE, 1, NULL);

@@ -20,8 +20,8 @@
 
 /* The steps of the engine's start, as in engine/start.c. */
 static const char *const steps[] = {
-    [2] = "take over its descriptors", [3] = "map its memory",     [4] = "drop privileges",
-    [5] = "install signal handlers",   [6] = "start its threads",  [7] = "set up a thread",
+    [2] = "take over its descriptors", [3] = "map its memory",    [4] = "drop privileges",
+    [5] = "install signal handlers",   [6] = "start its threads", [7] = "set up a thread",
     [8] = "filter its system calls",
 };
 
@@ -121,7 +121,7 @@ static int direct_vm_create(struct accel_host *host, const struct accel_vm_confi
     vm->cpu_count = config->cpu_count;
     vm->control_fd = -1;
     vm->process.life_fd = -1;
-    vm->spin = spin_us(vm->cpu_count);
+    vm->spin_us = spin_us(vm->cpu_count);
     vm->tsc_start = tsc_sample_now();
     pthread_mutex_init(&vm->lock, NULL);
     pthread_mutex_init(&vm->process.lock, NULL);

@@ -66,8 +66,8 @@ void apic_reset(struct cpu *cpu)
     apic->dfr = UINT32_MAX;
     apic->lvt_timer = apic->lvt_thermal = apic->lvt_perf = apic->lvt_lint0 = apic->lvt_lint1 =
         apic->lvt_error = apic->lvt_cmci = LVT_MASKED;
-    cpu->state->apic_base =
-        UINT64_C(0xfee00000) | APIC_BASE_ENABLED | (cpu->index ? 0 : APIC_BASE_BSP);
+    cpu->state->apic_base = UINT64_C(0xfee00000) | APIC_BASE_ENABLED |
+                            (cpu->index ? 0 : APIC_BASE_BSP);
 }
 
 static int highest(const uint32_t *bits)

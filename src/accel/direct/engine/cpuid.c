@@ -19,14 +19,15 @@
 #define LEAF1_ECX_SET      (BIT(21) | BIT(24) | BIT(31)) /* x2APIC, TSC deadline, hypervisor */
 #define LEAF1_ECX_OSXSAVE  BIT(27)
 #define LEAF1_EDX_MSR_APIC (BIT(5) | BIT(9))
-#define LEAF1_EDX_HIDDEN   (BIT(7) | BIT(12) | BIT(14) | BIT(21) | BIT(22)) /* MCE MTRR MCA DS ACPI */
+#define LEAF1_EDX_HIDDEN   (BIT(7) | BIT(12) | BIT(14) | BIT(21) | BIT(22)) /* MCE MTRR MCA DS ACPI \
+                                                                             */
 /* Leaf 7: SGX, SMAP, Intel PT, RTM and HLE stay as they are. */
 #define LEAF7_EBX_FSGSBASE BIT(0)
 #define LEAF7_EBX_HIDDEN   (BIT(1) | BIT(2) | BIT(20) | BIT(25)) /* TSC_ADJUST SGX SMAP PT */
 /* UMIP, PKU, WAITPKG, CET-SS, LA57, RDPID, key locker, ENQCMD, SGX_LC, PKS */
 #define LEAF7_ECX_HIDDEN                                                                           \
-    (BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(7) | BIT(16) | BIT(22) | BIT(23) | BIT(29) | BIT(30) | \
-     BIT(31))
+    (BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(7) | BIT(16) | BIT(22) | BIT(23) | BIT(29) |          \
+     BIT(30) | BIT(31))
 /* UINTR, PCONFIG, LBR, CET-IBT, AMX, and the speculation controls, which are MSRs */
 #define LEAF7_EDX_HIDDEN                                                                           \
     (BIT(5) | BIT(18) | BIT(19) | BIT(20) | BIT(22) | BIT(24) | BIT(25) | BIT(26) | BIT(27) |      \

@@ -19,7 +19,7 @@ static uint64_t load(const void *from, unsigned size)
 }
 
 #define EXCHANGE_IF(type)                                                                          \
-    __atomic_compare_exchange_n((type *)at, &(type){(type)old}, (type)new, false,                  \
+    __atomic_compare_exchange_n((type *)at, &(type){(type)old}, (type) new, false,                 \
                                 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
 
 static bool exchange_if(void *at, unsigned size, uint64_t old, uint64_t new)
@@ -137,8 +137,8 @@ static enum result alu_on_memory(struct cpu *cpu, const struct insn *insn, enum 
             alu_run(op, size, old, operand, &cpu->state->rflags);
         return result;
     }
-    return modify(cpu, gva, size, &(struct update){.kind = UPDATE_ALU, .op = op, .operand = operand},
-                  &old);
+    return modify(cpu, gva, size,
+                  &(struct update){.kind = UPDATE_ALU, .op = op, .operand = operand}, &old);
 }
 
 /* ADD ... CMP with a register as destination. */
@@ -198,8 +198,7 @@ static enum result one_byte_group(struct cpu *cpu, const struct insn *insn, unsi
         return alu_on_memory(cpu, insn, kind, size, operand);
     case 0xc6:
     case 0xc7:
-        return kind ? RESULT_UNKNOWN
-                    : write_memory(cpu, operand_address(cpu, insn), size, operand);
+        return kind ? RESULT_UNKNOWN : write_memory(cpu, operand_address(cpu, insn), size, operand);
     case 0xf6:
     case 0xf7:
         if (kind < 2)
@@ -225,8 +224,7 @@ static enum result one_byte(struct cpu *cpu, const struct insn *insn)
     if (op >= 0xa0 && op <= 0xa3) {
         uint64_t value, gva = operand_address(cpu, insn);
         if (op >= 0xa2)
-            return write_memory(cpu, gva, size,
-                                operand_get_register(cpu, insn, X86_RAX, size));
+            return write_memory(cpu, gva, size, operand_get_register(cpu, insn, X86_RAX, size));
         enum result result = read_memory(cpu, gva, size, &value);
         if (result == RESULT_OK)
             operand_set_register(cpu, insn, X86_RAX, size, value);
@@ -296,8 +294,7 @@ static enum result bit_test(struct cpu *cpu, const struct insn *insn)
                       &(struct update){.kind = kind, .operand = UINT64_C(1) << bit}, &value);
     enum result result = read_memory(cpu, gva, insn->size, &value);
     if (result == RESULT_OK)
-        cpu->state->rflags =
-            (cpu->state->rflags & ~RFLAGS_CF) | (value >> bit & 1 ? RFLAGS_CF : 0);
+        cpu->state->rflags = (cpu->state->rflags & ~RFLAGS_CF) | (value >> bit & 1 ? RFLAGS_CF : 0);
     return result;
 }
 
@@ -334,9 +331,14 @@ static bool condition(uint8_t opcode, uint64_t rflags)
 {
     bool carry = rflags & RFLAGS_CF, zero = rflags & RFLAGS_ZF, sign = rflags & RFLAGS_SF;
     bool overflow = rflags & RFLAGS_OF, parity = rflags & RFLAGS_PF;
-    const bool values[8] = {overflow,      carry,  zero,
-                            carry || zero, sign,   parity,
-                            sign != overflow, zero || sign != overflow};
+    const bool values[8] = {overflow,
+                            carry,
+                            zero,
+                            carry || zero,
+                            sign,
+                            parity,
+                            sign != overflow,
+                            zero || sign != overflow};
     return values[opcode >> 1 & 7] != (opcode & 1);
 }
 
@@ -358,8 +360,7 @@ static enum result two_byte(struct cpu *cpu, const struct insn *insn)
         return result;
     }
     if (op >= 0x90 && op <= 0x9f)
-        return write_memory(cpu, operand_address(cpu, insn), 1,
-                            condition(op, cpu->state->rflags));
+        return write_memory(cpu, operand_address(cpu, insn), 1, condition(op, cpu->state->rflags));
     switch (op) {
     case 0xa3:
     case 0xab:

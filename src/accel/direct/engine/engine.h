@@ -34,22 +34,22 @@
 
 /* Guest-visible bits of RFLAGS that the processor holds while the guest runs; all others (IF, IOPL,
  * NT, AC, ID) are virtual. */
-#define RFLAGS_CF       (UINT64_C(1) << 0)
-#define RFLAGS_PF       (UINT64_C(1) << 2)
-#define RFLAGS_AF       (UINT64_C(1) << 4)
-#define RFLAGS_ZF       (UINT64_C(1) << 6)
-#define RFLAGS_SF       (UINT64_C(1) << 7)
-#define RFLAGS_TF       (UINT64_C(1) << 8)
-#define RFLAGS_DF       (UINT64_C(1) << 10)
-#define RFLAGS_OF       (UINT64_C(1) << 11)
-#define RFLAGS_IOPL     (UINT64_C(3) << 12)
-#define RFLAGS_NT       (UINT64_C(1) << 14)
-#define RFLAGS_RF       (UINT64_C(1) << 16)
-#define RFLAGS_VM       (UINT64_C(1) << 17)
-#define RFLAGS_AC       (UINT64_C(1) << 18)
-#define RFLAGS_ID       (UINT64_C(1) << 21)
-#define RFLAGS_STATUS   (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
-#define RFLAGS_NATIVE   (RFLAGS_STATUS | RFLAGS_DF)
+#define RFLAGS_CF     (UINT64_C(1) << 0)
+#define RFLAGS_PF     (UINT64_C(1) << 2)
+#define RFLAGS_AF     (UINT64_C(1) << 4)
+#define RFLAGS_ZF     (UINT64_C(1) << 6)
+#define RFLAGS_SF     (UINT64_C(1) << 7)
+#define RFLAGS_TF     (UINT64_C(1) << 8)
+#define RFLAGS_DF     (UINT64_C(1) << 10)
+#define RFLAGS_OF     (UINT64_C(1) << 11)
+#define RFLAGS_IOPL   (UINT64_C(3) << 12)
+#define RFLAGS_NT     (UINT64_C(1) << 14)
+#define RFLAGS_RF     (UINT64_C(1) << 16)
+#define RFLAGS_VM     (UINT64_C(1) << 17)
+#define RFLAGS_AC     (UINT64_C(1) << 18)
+#define RFLAGS_ID     (UINT64_C(1) << 21)
+#define RFLAGS_STATUS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
+#define RFLAGS_NATIVE (RFLAGS_STATUS | RFLAGS_DF)
 #define RFLAGS_WRITABLE                                                                            \
     (RFLAGS_NATIVE | RFLAGS_TF | X86_RFLAGS_IF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_AC | RFLAGS_ID)
 
@@ -120,7 +120,7 @@ struct engine {
     const uint64_t *sites;
     uint8_t *page_kinds;
     uint8_t *vcpus; /* one page each */
-    bool fsgsbase; /* the instructions work at CPL 3 */
+    bool fsgsbase;  /* the instructions work at CPL 3 */
 };
 
 extern struct engine engine;
@@ -135,7 +135,7 @@ static inline void *ram_view(uint64_t gpa, uint64_t size)
 {
     uint64_t offset = gpa - engine.ram_base;
     return offset < engine.ram_size && size <= engine.ram_size - offset ? engine.ram + offset
-                                                                         : (void *)0;
+                                                                        : (void *)0;
 }
 
 static inline uint64_t rdtsc(void)

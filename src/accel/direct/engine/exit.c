@@ -13,13 +13,19 @@ static bool my_turn(const struct direct_vcpu *shared)
 
 static void wait_for_turn(struct direct_vcpu *shared)
 {
-    uint64_t start = rdtsc();
+    uint32_t cpu;
+    uint64_t start = spin_now(&cpu);
+    uint32_t limit = spin_limit(&shared->spin, cpu, shared->vmm_cpu);
 
-    while (!my_turn(shared)) {
-        if (rdtsc() - start < shared->spin) {
-            __asm__ volatile("pause");
-            continue;
+    while (rdtsc() - start < limit) {
+        if (my_turn(shared)) {
+            spin_succeeded(&shared->spin);
+            return;
         }
+        __asm__ volatile("pause");
+    }
+    while (!my_turn(shared)) {
+        spin_failed(&shared->spin);
         __atomic_store_n(&shared->engine_sleeps, 1, __ATOMIC_SEQ_CST);
         if (!my_turn(shared))
             sys_futex(&shared->turn, FUTEX_WAIT, DIRECT_TURN_VMM, 0);
@@ -47,6 +53,7 @@ static void leave(struct cpu *cpu, enum direct_exit_kind kind)
     cpu->state->fs.base = operand_segment_base(SEGMENT_FS);
     cpu->state->gs.base = operand_segment_base(SEGMENT_GS);
     cpu->state->cr8 = shared->apic.tpr >> 4;
+    spin_now(&shared->engine_cpu);
     __atomic_store_n(&shared->turn, DIRECT_TURN_VMM, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&shared->vmm_sleeps, __ATOMIC_SEQ_CST))
         sys_futex(&shared->turn, FUTEX_WAKE, 1, 0);

@@ -11,11 +11,11 @@
  */
 #include "accel/direct/engine/filter.h"
 
-#include <linux/mman.h>
 #include <asm/prctl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/mman.h>
 #include <linux/seccomp.h>
 
 #include "accel/direct/engine/start.h"
@@ -24,13 +24,13 @@
 #define HIGH(value) ((uint32_t)((uint64_t)(value) >> 32))
 #define LOW(value)  ((uint32_t)(value))
 
-#define DATA(field)     ((uint32_t)__builtin_offsetof(struct seccomp_data, field))
-#define ARG_LOW(n)      (DATA(args) + 8 * (n))
-#define ARG_HIGH(n)     (DATA(args) + 8 * (n) + 4)
-#define LOAD(offset)    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
-#define RETURN(action)  BPF_STMT(BPF_RET | BPF_K, action)
+#define DATA(field)    ((uint32_t) __builtin_offsetof(struct seccomp_data, field))
+#define ARG_LOW(n)     (DATA(args) + 8 * (n))
+#define ARG_HIGH(n)    (DATA(args) + 8 * (n) + 4)
+#define LOAD(offset)   BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset)
+#define RETURN(action) BPF_STMT(BPF_RET | BPF_K, action)
 /* Go on with the next instruction if the comparison holds, else `skip` instructions further. */
-#define IF_EQUAL(value, skip)   BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip)
+#define IF_EQUAL(value, skip)     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skip)
 #define IF_NOT_ABOVE(value, skip) BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, value, skip, 0)
 
 /* A system call that is allowed whatever its arguments are: 2 instructions. */

@@ -3,11 +3,11 @@
 #include "accel/direct/engine/mmu.h"
 
 /* Gate and descriptor fields (section 6.14.1 and 3.4.5). */
-#define GATE_INTERRUPT 0xe
-#define GATE_TRAP      0xf
-#define GATE_PRESENT   (UINT64_C(1) << 47)
-#define CODE_SEGMENT   (UINT64_C(3) << 43) /* S and the executable bit */
-#define CODE_LONG      (UINT64_C(1) << 53)
+#define GATE_INTERRUPT  0xe
+#define GATE_TRAP       0xf
+#define GATE_PRESENT    (UINT64_C(1) << 47)
+#define CODE_SEGMENT    (UINT64_C(3) << 43) /* S and the executable bit */
+#define CODE_LONG       (UINT64_C(1) << 53)
 #define SEGMENT_PRESENT (UINT64_C(1) << 47)
 
 #define TSS_IST1 0x24
@@ -95,12 +95,8 @@ static bool deliver_once(struct cpu *cpu, const struct fault *fault, enum interr
 
     uint64_t rf = source == INTERRUPT_FAULT ? RFLAGS_RF : 0;
     const uint64_t frame[] = {
-        fault->error,
-        state->rip,
-        state->cs.selector,
-        state->rflags | rf,
-        state->gpr[X86_RSP],
-        state->ss.selector,
+        fault->error,       state->rip,          state->cs.selector,
+        state->rflags | rf, state->gpr[X86_RSP], state->ss.selector,
     };
     unsigned skip = fault->has_error ? 0 : 1;
     unsigned size = (unsigned)sizeof frame - 8 * skip;

@@ -12,7 +12,7 @@
 #include "accel/direct/engine/start.h"
 #include "accel/direct/engine/syscalls.h"
 
-#define LARGE (UINT64_C(2) << 20)
+#define LARGE     (UINT64_C(2) << 20)
 #define HUGE_PAGE (UINT64_C(1) << 30)
 
 static uint32_t map_lock;
@@ -178,7 +178,7 @@ void map_flush_page(uint64_t gva)
         size = HUGE_PAGE;
     } else if (large_regions[region / 8] >> region % 8 & 1) {
         size = LARGE;
-        large_regions[region / 8] &= (uint8_t)~(1u << region % 8);
+        large_regions[region / 8] &= (uint8_t) ~(1u << region % 8);
     }
     sys_munmap(gva & ~(size - 1), size);
     lock_release(&map_lock);

@@ -25,10 +25,10 @@ enum access {
 #define PTE_FRAME    UINT64_C(0x000ffffffffff000)
 
 /* Error code of a page fault. */
-#define PF_PRESENT (1u << 0)
-#define PF_WRITE   (1u << 1)
+#define PF_PRESENT  (1u << 0)
+#define PF_WRITE    (1u << 1)
 #define PF_RESERVED (1u << 3)
-#define PF_FETCH   (1u << 4)
+#define PF_FETCH    (1u << 4)
 
 struct translation {
     uint64_t gpa;

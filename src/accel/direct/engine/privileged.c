@@ -15,8 +15,7 @@ static bool pop(struct cpu *cpu, unsigned index, unsigned size, uint64_t *value)
 
 static void set_flags(struct cpu *cpu, uint64_t value, uint64_t writable)
 {
-    cpu->state->rflags =
-        (cpu->state->rflags & ~writable) | (value & writable) | X86_RFLAGS_FIXED;
+    cpu->state->rflags = (cpu->state->rflags & ~writable) | (value & writable) | X86_RFLAGS_FIXED;
 }
 
 static enum result push_flags(struct cpu *cpu, const struct insn *insn)

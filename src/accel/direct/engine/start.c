@@ -14,11 +14,11 @@
  */
 #include "accel/direct/engine/start.h"
 
-#include <linux/mman.h>
 #include <asm/signal.h>
 #include <linux/close_range.h>
 #include <linux/fcntl.h>
 #include <linux/futex.h>
+#include <linux/mman.h>
 #include <linux/prctl.h>
 #include <linux/resource.h>
 #include <linux/sched.h>
@@ -43,8 +43,8 @@
 
 struct engine engine;
 
-static const int handled_signals[] = {SIGSEGV, SIGBUS, SIGILL,
-                                      SIGFPE,  SIGTRAP, SIGSYS, DIRECT_KICK_SIGNAL};
+static const int handled_signals[] = {SIGSEGV,           SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS,
+                                      DIRECT_KICK_SIGNAL};
 #define HANDLED_SIGNALS (sizeof handled_signals / sizeof *handled_signals)
 
 /* The kernel's struct sigaction; the header's differs in its name only. */
@@ -127,12 +127,12 @@ static void map_fixed(uint32_t step, uint64_t address, uint64_t size, int fd)
 static void take_descriptors(int control_fd)
 {
     struct direct_header *header = engine.header;
-    long ram = check(2, sys_set_up(__NR_fcntl, (uint64_t)header->ram_fd, F_DUPFD,
-                                   DESCRIPTORS_ASIDE, 0));
-    long life = check(2, sys_set_up(__NR_fcntl, (uint64_t)header->life_fd, F_DUPFD,
-                                    DESCRIPTORS_ASIDE, 0));
-    long control = check(2, sys_set_up(__NR_fcntl, (uint64_t)control_fd, F_DUPFD,
-                                       DESCRIPTORS_ASIDE, 0));
+    long ram = check(
+        2, sys_set_up(__NR_fcntl, (uint64_t)header->ram_fd, F_DUPFD, DESCRIPTORS_ASIDE, 0));
+    long life = check(
+        2, sys_set_up(__NR_fcntl, (uint64_t)header->life_fd, F_DUPFD, DESCRIPTORS_ASIDE, 0));
+    long control = check(
+        2, sys_set_up(__NR_fcntl, (uint64_t)control_fd, F_DUPFD, DESCRIPTORS_ASIDE, 0));
 
     check(2, sys_set_up(__NR_dup3, (uint64_t)ram, ENGINE_RAM_FD, 0, 0));
     check(2, sys_set_up(__NR_dup3, (uint64_t)life, ENGINE_LIFE_FD, 0, 0));
@@ -167,7 +167,7 @@ static void drop_privileges(void)
 {
     check(4, sys_set_up(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0));
     check(4, sys_set_up(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0));
-    sys_set_up(__NR_prctl, PR_SET_NAME, (uint64_t)"uhyve-engine", 0, 0);
+    sys_set_up(__NR_prctl, PR_SET_NAME, (uint64_t) "uhyve-engine", 0, 0);
     set_limit(RLIMIT_CORE, 0);
     set_limit(RLIMIT_NOFILE, 0);
     set_limit(RLIMIT_FSIZE, 0);
@@ -182,8 +182,8 @@ static void install_handlers(void)
         .mask = UINT64_MAX,
     };
     for (unsigned i = 0; i < HANDLED_SIGNALS; i++)
-        check(5, sys_set_up(__NR_rt_sigaction, (uint64_t)handled_signals[i], (uint64_t)&action, 0,
-                            8));
+        check(5,
+              sys_set_up(__NR_rt_sigaction, (uint64_t)handled_signals[i], (uint64_t)&action, 0, 8));
 }
 
 /* Signals for the whole process group are the VMM's affair (Ctrl-C), but both stop together
@@ -212,7 +212,8 @@ static void start_threads(void)
         msr_reset(cpu);
         check(6, entry_clone(flags, (void *)(memory + ENGINE_START_SIZE), &cpu->shared->tid));
     }
-    for (uint32_t ready; (ready = __atomic_load_n(&engine.header->threads_ready, __ATOMIC_ACQUIRE)) < count;)
+    for (uint32_t ready;
+         (ready = __atomic_load_n(&engine.header->threads_ready, __ATOMIC_ACQUIRE)) < count;)
         sys_futex(&engine.header->threads_ready, FUTEX_WAIT, ready, (void *)0);
 }
 
@@ -232,8 +233,8 @@ void start_thread(void)
     };
 
     check(7, sys_set_up(__NR_sigaltstack, (uint64_t)&stack, 0, 0, 0));
-    check(7, sys_set_up(__NR_timer_create, CLOCK_MONOTONIC, (uint64_t)&event,
-                        (uint64_t)&cpu->timer, 0));
+    check(7, sys_set_up(__NR_timer_create, CLOCK_MONOTONIC, (uint64_t)&event, (uint64_t)&cpu->timer,
+                        0));
     sys_set_up(__NR_prctl, PR_SET_TIMERSLACK, PR_SET_TIMERSLACK_NS, 0, 0);
     check(7, sys_set_up(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, (uint64_t)&blocked, 0, 8));
     __atomic_fetch_add(&engine.header->threads_ready, 1, __ATOMIC_SEQ_CST);

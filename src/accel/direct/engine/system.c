@@ -27,7 +27,8 @@ bool system_check_code(struct cpu *cpu, uint64_t selector)
     if (!(selector & 0xfffc))
         return raise_fault(cpu, VECTOR_GP, 0);
     if (selector & 3) {
-        exit_failed(cpu, "the guest enters user mode, which the accelerator 'direct' does not have");
+        exit_failed(cpu,
+                    "the guest enters user mode, which the accelerator 'direct' does not have");
         return raise_fault(cpu, VECTOR_GP, selector & 0xfffc);
     }
     if (!interrupt_read_descriptor(cpu, (uint16_t)selector, &descriptor, 8))

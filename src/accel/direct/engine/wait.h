@@ -17,8 +17,8 @@ static inline void wait_set_mode(struct cpu *cpu, enum direct_mode mode)
     __atomic_store_n(&cpu->shared->mode, mode, __ATOMIC_SEQ_CST);
 }
 
-/* Sleep until an event after `sequence` was read, or until the TSC reaches `deadline` (0: no limit).
- * May return early. */
+/* Sleep until an event after `sequence` was read, or until the TSC reaches `deadline` (0: no
+ * limit). May return early. */
 void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline);
 
 /* Have the host's timer interrupt the guest when the local APIC's timer is due. */
