@@ -13,7 +13,6 @@
 #include "lib/hypercall.h"
 #include "lib/print.h"
 #include "lib/smp.h"
-#include "lib/text.h"
 #include "lib/trap.h"
 
 #define ARENA_WORDS     512

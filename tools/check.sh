@@ -21,10 +21,7 @@ passed=0 failed=0 skipped=0
 steps_failed=0
 started=$SECONDS
 
-# A sanitizer's finding ends the program, with a status that no test expects.
-export ASAN_OPTIONS=exitcode=86:detect_stack_use_after_return=1
-export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=86
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86:suppressions=$top/tests/tsan.suppressions
+. tools/sanitizers.bash
 
 # failures LOG: the TAP lines of the failed tests with the diagnostics that follow them.
 failures() {
@@ -126,7 +123,7 @@ group_system() {
 }
 
 group_nested() {
-    main_build && step nested tests/nested/run -b build
+    main_build && step nested-gcc tests/nested/run -b build
 }
 
 group_clang() {
@@ -138,6 +135,7 @@ sanitizer_group() {
     step "build-$1" build "build-$1" "-Db_sanitize=$2" -Db_lundef=false || return
     step "unit-$1" unit "build-$1"
     step "system-$1" system_tests "build-$1" 120
+    step "nested-$1" tests/nested/run -b "build-$1"
 }
 
 group_asan() {

@@ -14,6 +14,7 @@
 #define ELF_OSABI_STANDALONE 255
 #define DYNAMIC_MAX          (64 * 1024) /* bytes; real kernels have a few hundred */
 #define NOTES_MAX            (64 * 1024) /* likewise */
+#define PROGRAM_HEADERS_MAX  256         /* real kernels have about ten */
 
 static int bad_image(const struct image *image, struct uhyve_error *error, const char *what,
                      const char *remedy)
@@ -63,6 +64,8 @@ static int check_header(const struct image *image, const Elf64_Ehdr *header,
                          "link it first");
     if (header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phnum == 0)
         return corrupt(image, error, "it has no usable program headers");
+    if (header->e_phnum > PROGRAM_HEADERS_MAX)
+        return corrupt(image, error, "it has more than 256 program headers");
     return 0;
 }
 
@@ -154,6 +157,8 @@ static int read_dynamic(const struct image *image, struct elf *elf, const Elf64_
     }
     if (entry_size != sizeof(Elf64_Rela) || elf->rela_size % sizeof(Elf64_Rela))
         return corrupt(image, error, "its relocation table has an unknown layout");
+    if (elf->rela_size && !elf->rela)
+        return corrupt(image, error, "its relocation table has no address");
     return 0;
 }
 

@@ -160,7 +160,7 @@ void vcpu_run_guest(struct vcpu *vcpu)
     struct uhyve_vm *vm = vcpu->vm;
     struct accel_exit exit = {0};
 
-    while (!atomic_load_explicit(&vm->stopping, memory_order_acquire)) {
+    while (!atomic_load(&vm->stopping)) {
         vm->accel->vcpu_run(vcpu->accel, &exit);
         switch (exit.kind) {
         case ACCEL_EXIT_IO:

@@ -173,6 +173,9 @@ int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error)
 
 int vcpus_create_first(struct uhyve_vm *vm, struct uhyve_error *error)
 {
+    vm->caller_pinned = vm->params.affinity_count &&
+                        pthread_getaffinity_np(pthread_self(), sizeof vm->caller_cpus,
+                                               &vm->caller_cpus) == 0;
     return prepare(&vm->vcpus[0], error);
 }
 
@@ -182,7 +185,7 @@ int vcpus_wait_ready(struct uhyve_vm *vm, struct uhyve_error *error)
     while (vm->vcpus_ready < vm->params.cpu_count - 1 && !vm->vcpu_error)
         pthread_cond_wait(&vm->changed, &vm->lock);
     int err = vm->vcpu_error;
-    if (err)
+    if (err && error)
         *error = vm->vcpu_message;
     pthread_mutex_unlock(&vm->lock);
     return err;
@@ -208,6 +211,9 @@ static void join_others(struct uhyve_vm *vm)
         pthread_join(vcpu->thread, NULL);
         vcpu->has_thread = false;
     }
+    /* Threads that the caller starts later would inherit the pinning of CPU 0. */
+    if (vm->caller_pinned)
+        pthread_setaffinity_np(pthread_self(), sizeof vm->caller_cpus, &vm->caller_cpus);
 }
 
 void vcpus_abort(struct uhyve_vm *vm)

@@ -335,7 +335,10 @@ void uhyve_stop(struct uhyve_vm *vm)
     /* Called from signal handlers. The write cannot fail other than by the event being set already.
      */
     int saved = errno;
-    atomic_store_explicit(&vm->stopping, true, memory_order_release);
+    /* First, so that a thread whose wait is ended by the event does not enter the guest again: the
+     * guest would see a call fail that never should. In one order with running_tid, or a vCPU that
+     * is about to run might miss the flag and the kick. */
+    atomic_store(&vm->stopping, true);
     ssize_t ignored = write(vm->stop_fd, &(uint64_t){1}, sizeof(uint64_t));
     (void)ignored;
     /* The other vCPUs are kicked by the thread that runs this one, when it has left the guest. */

@@ -7,6 +7,7 @@
 #define VM_VM_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "accel/accel.h"
@@ -77,6 +78,8 @@ struct uhyve_vm {
     struct log_limit unknown_access;
     atomic_bool bios_area_mapped;
     struct vcpu *vcpus;
+    bool caller_pinned; /* the thread of uhyve_run, which had these host CPUs before */
+    cpu_set_t caller_cpus;
 
     /* Start-up: vCPU threads report, then wait for the phase to change. */
     pthread_mutex_t lock;

@@ -14,9 +14,10 @@
 
 bats_require_minimum_version 1.5.0
 
-_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-. "$_top/tools/kvm.bash"
-UHYVE=${UHYVE:-$_top/build/src/uhyve}
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+. "$top/tools/kvm.bash"
+. "$top/tools/sanitizers.bash"
+UHYVE=${UHYVE:-$top/build/src/uhyve}
 GUESTS=${GUESTS:-$(dirname "$(dirname "$UHYVE")")/guests}
 
 # Seconds after which a program is killed. A guest that went wrong may idle for ever.

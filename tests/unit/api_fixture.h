@@ -3,15 +3,17 @@
  * in memory.
  *
  * The guests come from the directory that the environment variable GUESTS names. Where there are
- * none, or no accelerator that can run them, tests are skipped with the reason.
+ * none, or no accelerator that can run them, whole programs are skipped with the reason.
  */
 #ifndef API_FIXTURE_H
 #define API_FIXTURE_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "uhyve.h"
+#include "unit.h"
 
 struct api_vm {
     struct uhyve_params params; /* change them between api_init and api_create */
@@ -23,24 +25,12 @@ struct api_vm {
     struct uhyve_error error;
 };
 
-/* False after printing why no guest can be run here. */
-bool api_usable(void);
-
-/* The path of the guest `name`, or NULL after printing why it cannot be run. */
-const char *api_guest(const char *name);
-
-/* Skip the test if no guest, or not this one, can be run. */
-#define NEED_ACCELERATOR()                                                                         \
-    do {                                                                                           \
-        if (!api_usable())                                                                         \
-            skip();                                                                                \
-    } while (0)
-
-#define NEED_GUEST(name)                                                                           \
-    do {                                                                                           \
-        if (!api_guest(name))                                                                      \
-            skip();                                                                                \
-    } while (0)
+/*
+ * In place of cmocka_run_group_tests, for tests that run guests: skips all of them where that is
+ * not possible. (What cmocka itself reports for a skipped test is a failure to meson.)
+ */
+#define API_RUN_TESTS(tests) api_run_tests(tests, sizeof(tests) / sizeof *(tests))
+int api_run_tests(const struct CMUnitTest *tests, size_t count);
 
 /* Parameters for the guest with this name; no application argument if `argument` is NULL, which is
  * borrowed. */
@@ -58,9 +48,10 @@ const char *api_text(int fd);
 
 double api_seconds(void); /* of a clock that never jumps */
 
-/* Descriptors, threads and mappings of this process. */
+/* What this process has. */
 struct api_resources {
     unsigned descriptors, threads, mappings;
+    uint64_t address_space; /* bytes */
 };
 struct api_resources api_resources(void);
 

@@ -179,6 +179,17 @@ static void interface_2_ends_at_64_gib(void **state)
     assert_int_equal(layout.ram_base, 4 * GIB);
 }
 
+/* To the byte, whatever the granularity of memory sizes elsewhere. */
+static void largest_memory_leaves_one_place(void **state)
+{
+    struct elf elf = relocatable(2, MIB);
+    uint64_t most = 60 * GIB - (MIB + 0x40000);
+    assert_chosen(&elf, most, 0x1000, random_limit);
+    assert_int_equal(asked_limit, 0);
+    assert_int_equal(layout.ram_base, 4 * GIB);
+    assert_refused(&elf, most + 1, 0x1000, "at most");
+}
+
 static void fixed_kernels_stay_where_they_were_linked(void **state)
 {
     struct elf elf = fixed(1, 0x800000, 0x147480); /* hello_c */
@@ -272,6 +283,7 @@ int main(void)
         cmocka_unit_test(real_randomness_covers_its_range),
         cmocka_unit_test(interface_1_ends_at_3_gib),
         cmocka_unit_test(interface_2_ends_at_64_gib),
+        cmocka_unit_test(largest_memory_leaves_one_place),
         cmocka_unit_test(fixed_kernels_stay_where_they_were_linked),
         cmocka_unit_test(fixed_kernels_at_impossible_places_are_refused),
         cmocka_unit_test(kernels_larger_than_memory_are_refused),

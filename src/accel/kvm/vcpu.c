@@ -41,7 +41,10 @@ static int set_msrs(const struct accel_vcpu *vcpu)
         .nmsrs = 1,
         .entry = {.index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRINGS},
     };
-    return ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) == 1 ? 0 : -1;
+    int count = ioctl(vcpu->fd, KVM_SET_MSRS, &msrs);
+    if (count == 0)
+        errno = EINVAL; /* KVM refused the register, which is no error of the call */
+    return count == 1 ? 0 : -1;
 }
 
 static int set_up(struct accel_vcpu *vcpu, struct uhyve_error *error)
@@ -226,7 +229,9 @@ void kvm_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit)
             if (errno == EAGAIN)
                 continue;
             if (errno == EINTR) {
-                __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
+                /* Ordered before the caller's look at why it was kicked: a kick that this
+                 * overwrites is not missed. */
+                __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
                 exit->kind = ACCEL_EXIT_INTERRUPTED;
             } else {
                 exit_failed(exit, "KVM cannot run the CPU: %s", strerror(errno));

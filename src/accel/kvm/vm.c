@@ -3,6 +3,7 @@
  * controllers in the kernel, capabilities.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -62,18 +63,36 @@ static void disable_exits(struct accel_vm *vm)
                           "guest");
 }
 
+/* For a new VM the kernel starts a thread of its own, and does not if a signal is pending: EINTR.
+ * The signals of the caller come a moment later. */
+static int create_undisturbed(int kvm_fd)
+{
+    sigset_t all, old;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return fd;
+}
+
 static int set_up(struct accel_vm *vm, const struct accel_vm_config *config,
                   struct uhyve_error *error)
 {
-    vm->fd = ioctl(vm->host->fd, KVM_CREATE_VM, 0);
+    vm->fd = create_undisturbed(vm->host->fd);
     if (vm->fd < 0)
         return failed(error, "create a virtual machine");
     int err = check_capabilities(vm, config->cpu_count, error);
     if (err)
         return err;
     vm->run_size = ioctl(vm->host->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-    if (vm->run_size < (int)sizeof(struct kvm_run))
+    if (vm->run_size < 0)
         return failed(error, "tell the size of a virtual CPU");
+    if (vm->run_size < (int)sizeof(struct kvm_run))
+        return error_set(error, UHYVE_STATUS_FAILED, ENOTSUP,
+                         "this KVM shares too little of a virtual CPU: %d bytes (use a newer "
+                         "kernel)",
+                         vm->run_size);
     vm->tsc_deadline = ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 
     /* Before the interrupt controllers: afterwards it takes milliseconds instead of a fraction of
