@@ -30,8 +30,8 @@ struct ram {
 };
 
 struct ram_options {
-    bool thp; /* ask for transparent huge pages */
-    bool ksm; /* allow merging of equal pages */
+    bool thp;    /* ask for transparent huge pages */
+    bool ksm;    /* allow merging of equal pages */
     bool shared; /* make it of a file of fixed size that another process can map */
 };
 

@@ -58,6 +58,7 @@ skip_unless_native_kvm() {
 require_accel() {
     case $1 in
     kvm) skip_unless_kvm ;;
+    direct) ;; # needs nothing but the processor
     *)
         echo "there is no accelerator '$1'"
         return 1

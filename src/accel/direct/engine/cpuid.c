@@ -19,8 +19,9 @@
 #define LEAF1_ECX_SET      (BIT(21) | BIT(24) | BIT(31)) /* x2APIC, TSC deadline, hypervisor */
 #define LEAF1_ECX_OSXSAVE  BIT(27)
 #define LEAF1_EDX_MSR_APIC (BIT(5) | BIT(9))
-#define LEAF1_EDX_HIDDEN   (BIT(7) | BIT(12) | BIT(14) | BIT(21) | BIT(22)) /* MCE MTRR MCA DS ACPI \
-                                                                             */
+#define LEAF1_EDX_HIDDEN                                                                           \
+    (BIT(7) | BIT(12) | BIT(14) | BIT(21) | BIT(22)) /* MCE MTRR MCA DS ACPI                       \
+                                                      */
 /* Leaf 7: SGX, SMAP, Intel PT, RTM and HLE stay as they are. */
 #define LEAF7_EBX_FSGSBASE BIT(0)
 #define LEAF7_EBX_HIDDEN   (BIT(1) | BIT(2) | BIT(20) | BIT(25)) /* TSC_ADJUST SGX SMAP PT */
