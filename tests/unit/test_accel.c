@@ -31,8 +31,9 @@ static void assert_reason(const struct uhyve_error *error)
 
 static void choice_and_probe_agree(void **state)
 {
-    static const enum uhyve_accel wanted[] = {UHYVE_ACCEL_AUTO, UHYVE_ACCEL_KVM};
-    for (size_t i = 0; i < 2; i++) {
+    static const enum uhyve_accel wanted[] = {UHYVE_ACCEL_AUTO, UHYVE_ACCEL_KVM,
+                                              UHYVE_ACCEL_DIRECT};
+    for (size_t i = 0; i < 3; i++) {
         struct uhyve_error probe_error = {0}, error = {0};
         struct accel_choice choice;
         int probed = uhyve_probe(wanted[i], &probe_error);
@@ -46,8 +47,13 @@ static void choice_and_probe_agree(void **state)
             assert_int_equal(probed, selected);
             assert_string_equal(error.message, probe_error.message);
         } else {
-            assert_string_equal(choice.accel->name, "kvm");
-            assert_non_null(strstr(all_infos, "using the accelerator 'kvm'"));
+            char using[64];
+            snprintf(using, sizeof using, "using the accelerator '%s'", choice.accel->name);
+            assert_non_null(strstr(all_infos, using));
+            if (wanted[i] == UHYVE_ACCEL_KVM)
+                assert_string_equal(choice.accel->name, "kvm");
+            if (wanted[i] == UHYVE_ACCEL_DIRECT)
+                assert_string_equal(choice.accel->name, "direct");
             if (probed) {
                 assert_int_equal(probed, -EOPNOTSUPP); /* second best, and the log says why */
                 assert_non_null(strstr(all_infos, probe_error.message));

@@ -20,8 +20,8 @@
 
 /* The steps of the engine's start, as in engine/start.c. */
 static const char *const steps[] = {
-    [2] = "take over its descriptors", [3] = "map its memory",    [4] = "drop privileges",
-    [5] = "install signal handlers",   [6] = "start its threads", [7] = "set up a thread",
+    [2] = "close descriptors",       [3] = "map its memory",    [4] = "drop privileges",
+    [5] = "install signal handlers", [6] = "start its threads", [7] = "set up a thread",
     [8] = "filter its system calls",
 };
 

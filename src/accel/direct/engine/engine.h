@@ -119,8 +119,9 @@ struct engine {
     uint64_t ram_base, ram_size;
     const uint64_t *sites;
     uint8_t *page_kinds;
-    uint8_t *vcpus; /* one page each */
-    bool fsgsbase;  /* the instructions work at CPL 3 */
+    uint8_t *vcpus;      /* one page each */
+    int ram_fd, life_fd; /* the only descriptors of the process */
+    bool fsgsbase;       /* the instructions work at CPL 3 */
 };
 
 extern struct engine engine;

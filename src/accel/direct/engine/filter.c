@@ -88,7 +88,7 @@ long filter_install(int pid)
 
         IF_EQUAL(__NR_read, 4),
         LOAD(ARG_LOW(0)),
-        IF_EQUAL(ENGINE_LIFE_FD, 1),
+        IF_EQUAL((uint32_t)engine.life_fd, 1),
         RETURN(SECCOMP_RET_ALLOW),
         REFUSE,
 
@@ -119,7 +119,7 @@ long filter_install(int pid)
         LOAD(ARG_LOW(3)),
         IF_EQUAL(MAP_SHARED | MAP_FIXED, 3),
         LOAD(ARG_LOW(4)),
-        IF_EQUAL(ENGINE_RAM_FD, 5),
+        IF_EQUAL((uint32_t)engine.ram_fd, 5),
         RETURN(SECCOMP_RET_ALLOW),
         IF_EQUAL(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, 3),
         LOAD(ARG_LOW(2)),

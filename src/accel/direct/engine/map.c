@@ -94,13 +94,13 @@ static struct run large_run(uint64_t gva, const struct translation *t)
 static bool map_run(const struct run *run, int prot)
 {
     uint64_t size = run->end - run->start;
-    long result = sys_mmap(run->start, size, prot, MAP_SHARED | MAP_FIXED, ENGINE_RAM_FD,
+    long result = sys_mmap(run->start, size, prot, MAP_SHARED | MAP_FIXED, engine.ram_fd,
                            run->gpa - engine.ram_base);
     if (result >= 0)
         return true;
     /* The host limits the number of mappings: start over. */
     sys_munmap(0, DIRECT_GUEST_END);
-    return sys_mmap(run->start, size, prot, MAP_SHARED | MAP_FIXED, ENGINE_RAM_FD,
+    return sys_mmap(run->start, size, prot, MAP_SHARED | MAP_FIXED, engine.ram_fd,
                     run->gpa - engine.ram_base) >= 0;
 }
 
