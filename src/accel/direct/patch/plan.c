@@ -202,9 +202,8 @@ static int sweep_all(struct plan *plan)
     }
     if (error)
         return error;
+    targets_of_data(&plan->sweep, &plan->image->symbols);
     sweep_prove(&plan->sweep);
-    if (plan->area->target.mode != TRAMPOLINE_NONE)
-        targets_of_data(&plan->sweep, &plan->image->symbols);
     return 0;
 }
 

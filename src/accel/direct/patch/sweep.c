@@ -290,7 +290,8 @@ void sweep_prove(struct sweep *sweep)
         if (offset >= end) {
             run_around(sweep, offset, &start, &end);
             proven = find_bit(sweep->direct, sweep->starts, start, end) == end &&
-                     find_bit(sweep->direct, NULL, start, end) < end;
+                     (sweep_bit(sweep->targets, start) ||
+                      find_bit(sweep->direct, NULL, start, end) < end);
         }
         sweep->sites[i].proven = sweep->sites[i].proven && proven;
     }

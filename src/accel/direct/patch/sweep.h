@@ -12,7 +12,7 @@
  *     (an instruction stream that is out of step with the code almost always fails at one of them:
  *     x86 streams fall into step within a few instructions);
  *   - every direct branch of a sound run that ends in this one ends on an instruction;
- *   - something says that it is code: a symbol, or a direct branch into it.
+ *   - something says that it is code: a symbol, a direct branch into it, or a pointer to its start.
  * What is left over is reported as not proven, and must be decided by the caller: data between
  * functions looks like that. With data symbols or section bounds given, data is not looked at.
  *
@@ -96,7 +96,7 @@ void sweep_end(struct sweep *sweep);
 void sweep_range(struct sweep *sweep, size_t offset, size_t size,
                  const struct sweep_symbols *symbols);
 
-/* After the last range: decide which of the sites are proven. */
+/* After the last range (and targets_of_data, if at all): decide which of the sites are proven. */
 void sweep_prove(struct sweep *sweep);
 
 /*
