@@ -18,6 +18,7 @@ struct plan {
     const struct plan_image *image;
     const struct plan_area *area;
     struct sweep sweep;
+    uint64_t *memory; /* of the sweep */
     struct patch_table *table;
     size_t done; /* offset behind the last piece that was dealt with */
     struct plan_report report;
@@ -165,16 +166,18 @@ static void apply(const struct plan *plan)
     }
 }
 
-/* Sweep all ranges with room for `max` sites. */
+/* Sweep all ranges with room for `max` sites. The sites and all bits are in one allocation. */
 static int sweep_image(struct plan *plan, size_t max)
 {
     const struct plan_image *image = plan->image;
-    struct sweep_site *sites = malloc(max * sizeof *sites);
-    if (!sites)
+    if (image->size > UINT32_MAX)
+        return -E2BIG;
+    size_t words = SWEEP_BITS_WORDS(image->size);
+    plan->memory = malloc(words * sizeof(uint64_t) + max * sizeof(struct sweep_site));
+    if (!plan->memory)
         return -ENOMEM;
-    int error = sweep_start(&plan->sweep, image->bytes, image->size, image->address, sites, max);
-    if (error)
-        return error;
+    sweep_start(&plan->sweep, image->bytes, (uint32_t)image->size, image->address, plan->memory,
+                (struct sweep_site *)(plan->memory + words), max);
     if (image->code_count) {
         const struct plan_range *last = &image->code[image->code_count - 1];
         plan->sweep.code_start = image->code[0].offset;
@@ -185,19 +188,12 @@ static int sweep_image(struct plan *plan, size_t max)
     return 0;
 }
 
-static void release(struct plan *plan)
-{
-    struct sweep_site *sites = plan->sweep.sites;
-    sweep_end(&plan->sweep);
-    free(sites);
-}
-
 static int sweep_all(struct plan *plan)
 {
     int error = sweep_image(plan, SITES_EXPECTED);
     size_t count = plan->sweep.count;
     if (!error && count > SITES_EXPECTED) {
-        release(plan);
+        free(plan->memory);
         error = sweep_image(plan, count);
     }
     if (error)
@@ -218,7 +214,7 @@ int plan_make(const struct plan_image *image, const struct plan_area *area,
         failure = plan.table ? 0 : -ENOMEM;
     }
     if (failure) {
-        release(&plan);
+        free(plan.memory);
         return error_set(error, UHYVE_STATUS_FAILED, -failure,
                          "cannot prepare the image's %zu bytes for direct execution: %s",
                          image->size, strerror(-failure));
@@ -233,6 +229,6 @@ int plan_make(const struct plan_image *image, const struct plan_area *area,
     if (report)
         *report = plan.report;
     *table = plan.table;
-    release(&plan);
+    free(plan.memory);
     return 0;
 }

@@ -1,7 +1,5 @@
 #include "accel/direct/patch/sweep.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "accel/direct/patch/targets.h"
@@ -99,34 +97,24 @@ enum sweep_kind sweep_classify(const struct decode_insn *insn)
     return insn->map == DECODE_0F ? classify_two_byte(insn) : SWEEP_NONE;
 }
 
-int sweep_start(struct sweep *sweep, const uint8_t *bytes, size_t size, uint64_t address,
-                struct sweep_site *sites, size_t max)
+void sweep_start(struct sweep *sweep, const uint8_t *bytes, uint32_t size, uint64_t address,
+                 uint64_t *bits, struct sweep_site *sites, size_t max)
 {
+    size_t words = SWEEP_BITS_WORDS(size) / 4;
+    memset(bits, 0, 4 * words * sizeof *bits);
     *sweep = (struct sweep){
         .bytes = bytes,
         .size = size,
         .address = address,
+        .starts = bits,
+        .direct = bits + words,
+        .targets = bits + 2 * words,
+        .anchors = bits + 3 * words,
         .code_end = size,
         .table_budget = size,
         .sites = sites,
         .max = max,
     };
-    if (size > UINT32_MAX)
-        return -E2BIG;
-    size_t words = size / 64 + 1;
-    sweep->starts = calloc(4 * words, sizeof *sweep->starts);
-    if (!sweep->starts)
-        return -ENOMEM;
-    sweep->direct = sweep->starts + words;
-    sweep->targets = sweep->direct + words;
-    sweep->anchors = sweep->targets + words;
-    return 0;
-}
-
-void sweep_end(struct sweep *sweep)
-{
-    free(sweep->starts);
-    *sweep = (struct sweep){0};
 }
 
 static void flush_branches(struct sweep *sweep, struct run *run)
@@ -255,14 +243,17 @@ void sweep_range(struct sweep *sweep, size_t offset, size_t size,
         symbol++;
     sweep_set_bit(sweep->anchors, at);
     open_at_symbol(sweep, at);
-    while (at < end) {
-        if (symbol < last && symbol->address - sweep->address <= at) {
+    for (;;) {
+        uint64_t next = symbol < last ? symbol->address - sweep->address : UINT64_MAX;
+        if (next <= at && next < end) { /* also if an instruction goes over it */
             at = pass_symbol(sweep, &run, symbol, at, end);
             do
                 symbol++;
             while (symbol < last && symbol->address - sweep->address < at);
             continue;
         }
+        if (at >= end)
+            break;
         if (run.ended && at % 16 == 0 && !sweep_bit(sweep->anchors, at))
             close_run(sweep, &run, at, true);
         at = step(sweep, &run, at, end);
@@ -295,19 +286,4 @@ void sweep_prove(struct sweep *sweep)
         }
         sweep->sites[i].proven = sweep->sites[i].proven && proven;
     }
-}
-
-int sweep_find(const uint8_t *code, size_t size, uint64_t address,
-               const struct sweep_symbols *symbols, struct sweep_site *sites, size_t max,
-               size_t *count)
-{
-    struct sweep sweep;
-    int error = sweep_start(&sweep, code, size, address, sites, max);
-    if (error)
-        return error;
-    sweep_range(&sweep, 0, size, symbols);
-    sweep_prove(&sweep);
-    *count = sweep.count;
-    sweep_end(&sweep);
-    return *count > max ? -ENOSPC : 0;
 }

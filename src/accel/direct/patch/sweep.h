@@ -19,7 +19,8 @@
  * Not reported, because they fault at CPL 3 by themselves and are left alone: the other privileged
  * instructions, and int3. Neither are xgetbv, rdtsc and vmcall, which may run natively.
  *
- * Pure functions; a struct sweep belongs to one thread. Memory is allocated by sweep_start only.
+ * Pure functions; a struct sweep belongs to one thread. Only sweep_find allocates memory (and is
+ * apart from the others): the rest is fit for freestanding programs that bring memcpy and memset.
  */
 #ifndef DIRECT_PATCH_SWEEP_H
 #define DIRECT_PATCH_SWEEP_H
@@ -81,13 +82,15 @@ struct sweep {
     size_t max, count; /* count may exceed max: the sites beyond were not stored */
 };
 
+/* Memory for the map of an image. */
+#define SWEEP_BITS_WORDS(size) (4 * ((size_t)(size) / 64 + 1))
+
 /*
- * Begin with an empty map; code may be anywhere in it unless the caller narrows code_start and
- * code_end. Returns 0, -ENOMEM, or -E2BIG. sweep_end releases it.
+ * Begin with an empty map in bits[SWEEP_BITS_WORDS(size)], which need not be initialised; code may
+ * be anywhere in it unless the caller narrows code_start and code_end.
  */
-int sweep_start(struct sweep *sweep, const uint8_t *bytes, size_t size, uint64_t address,
-                struct sweep_site *sites, size_t max);
-void sweep_end(struct sweep *sweep);
+void sweep_start(struct sweep *sweep, const uint8_t *bytes, uint32_t size, uint64_t address,
+                 uint64_t *bits, struct sweep_site *sites, size_t max);
 
 /*
  * Decode [offset, offset + size) of the bytes, which is executable. Call it for ascending ranges.
