@@ -236,20 +236,18 @@ void sweep_range(struct sweep *sweep, size_t offset, size_t size,
     if (!range_inside(offset, size, sweep->size))
         return;
     struct run run = {.sound = true, .ended = true, .first_site = sweep->count};
-    const struct sweep_symbol *symbol = symbols ? symbols->list : NULL;
-    const struct sweep_symbol *last = symbols ? symbols->list + symbols->count : NULL;
-    size_t at = offset, end = offset + size;
-    while (symbol < last && symbol->address < sweep->address + offset)
-        symbol++;
+    size_t at = offset, end = offset + size, i = 0, count = symbols ? symbols->count : 0;
+    while (i < count && symbols->list[i].address < sweep->address + offset)
+        i++;
     sweep_set_bit(sweep->anchors, at);
     open_at_symbol(sweep, at);
     for (;;) {
-        uint64_t next = symbol < last ? symbol->address - sweep->address : UINT64_MAX;
+        uint64_t next = i < count ? symbols->list[i].address - sweep->address : UINT64_MAX;
         if (next <= at && next < end) { /* also if an instruction goes over it */
-            at = pass_symbol(sweep, &run, symbol, at, end);
+            at = pass_symbol(sweep, &run, &symbols->list[i], at, end);
             do
-                symbol++;
-            while (symbol < last && symbol->address - sweep->address < at);
+                i++;
+            while (i < count && symbols->list[i].address - sweep->address < at);
             continue;
         }
         if (at >= end)

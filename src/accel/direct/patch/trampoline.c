@@ -241,7 +241,8 @@ static bool traps(const struct decode_insn *insn)
     switch (opcode) {
     case 0x00 ... 0x0B:
     case 0x20 ... 0x23:
-    case 0x30 ... 0x37:
+    case 0x30:
+    case 0x32 ... 0x37:
     case 0x78:
     case 0x79:
     case 0xAA:
