@@ -125,7 +125,8 @@ static void kinds(void **state)
         {SWEEP_NONE, {0xCC}},                   /* int3 */
         {SWEEP_NONE, {0xF4}},                   /* hlt traps */
         {SWEEP_NONE, {0x0F, 0x01, 0xD0}},       /* xgetbv */
-        {SWEEP_NONE, {0x0F, 0x01, 0xC1}},       /* vmcall */
+        {SWEEP_HYPERCALL, {0x0F, 0x01, 0xC1}},  /* vmcall */
+        {SWEEP_HYPERCALL, {0x0F, 0x01, 0xD9}},  /* vmmcall */
         {SWEEP_NONE, {0x0F, 0x01, 0x10}},       /* lgdt traps */
         {SWEEP_NONE, {0x0F, 0x00, 0xD8}},       /* ltr traps */
         {SWEEP_NONE, {0x0F, 0x31}},             /* rdtsc */

@@ -55,6 +55,8 @@ static enum sweep_kind classify_groups(const struct decode_insn *insn)
         return reg < 2 ? SWEEP_READ_TABLE : reg == 4 || reg == 5 ? SWEEP_PROBE_SEGMENT : SWEEP_NONE;
     if (insn->modrm == 0xF9)
         return SWEEP_RDTSCP;
+    if (insn->modrm == 0xC1 || insn->modrm == 0xD9)
+        return SWEEP_HYPERCALL;
     if (reg == 4 || (reg < 2 && decode_mod(insn) != 3))
         return SWEEP_READ_TABLE;
     return SWEEP_NONE;
