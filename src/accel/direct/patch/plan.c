@@ -37,9 +37,26 @@ static bool insn_at(const struct plan *plan, size_t at, struct decode_insn *insn
            decode(plan->image->bytes + at, plan->image->size - at, insn);
 }
 
-static bool fits_trampoline(const struct decode_insn *insn)
+/*
+ * True for sti before hlt or mwait: the engine must see both, for an interrupt that came between
+ * them would be slept through.
+ */
+static bool is_idle(const struct plan *plan, size_t at, const struct decode_insn *insn)
 {
-    return trampoline_replaces(insn) || trampoline_can_move(insn);
+    struct decode_insn next;
+    return sweep_classify(insn) == SWEEP_STI && insn_at(plan, at + insn->length, &next) &&
+           ((next.map == DECODE_ONE_BYTE && next.opcode == TRAP) ||
+            (next.map == DECODE_0F && next.opcode == 0x01));
+}
+
+static bool can_replace(const struct plan *plan, size_t at, const struct decode_insn *insn)
+{
+    return trampoline_replaces(insn) && !is_idle(plan, at, insn);
+}
+
+static bool fits_trampoline(const struct plan *plan, size_t at, const struct decode_insn *insn)
+{
+    return can_replace(plan, at, insn) || trampoline_can_move(insn);
 }
 
 /* True if control comes to `at` only from the instruction before it. */
@@ -53,7 +70,7 @@ static void extend_forward(const struct plan *plan, struct piece *piece)
     struct decode_insn insn;
     while (piece->end - piece->start < JUMP_SIZE && !piece->closed) {
         if (!is_interior(plan, piece->end) || !insn_at(plan, piece->end, &insn) ||
-            !fits_trampoline(&insn))
+            !fits_trampoline(plan, piece->end, &insn))
             return;
         piece->end += insn.length;
         piece->closed = decode_ends_block(&insn);
@@ -71,19 +88,11 @@ static void extend_backward(const struct plan *plan, struct piece *piece)
             before--;
         } while (!sweep_bit(plan->sweep.starts, before));
         if (!is_interior(plan, piece->start) || !insn_at(plan, before, &insn) ||
-            before + insn.length != piece->start || !fits_trampoline(&insn) ||
+            before + insn.length != piece->start || !fits_trampoline(plan, before, &insn) ||
             decode_ends_block(&insn))
             return;
         piece->start = before;
     }
-}
-
-/* An interrupt must not get between sti and hlt: let the engine do both. */
-static bool is_idle(const struct plan *plan, const struct sweep_site *site, size_t at)
-{
-    struct decode_insn insn;
-    return site->kind == SWEEP_STI && insn_at(plan, at + site->length, &insn) &&
-           insn.map == DECODE_ONE_BYTE && insn.opcode == TRAP;
 }
 
 static struct patch *add_patch(struct plan *plan, const struct piece *piece, uint8_t kind)
@@ -107,7 +116,7 @@ static bool add_trampoline(struct plan *plan, const struct sweep_site *site)
     struct decode_insn insn;
     if (area->target.mode == TRAMPOLINE_NONE || area->size < TRAMPOLINE_SIZE_MAX ||
         used > area->size - TRAMPOLINE_SIZE_MAX || !insn_at(plan, piece.start, &insn) ||
-        !trampoline_replaces(&insn) || is_idle(plan, site, piece.start))
+        !can_replace(plan, piece.start, &insn))
         return false;
     piece.end = piece.start + insn.length;
     extend_forward(plan, &piece);
