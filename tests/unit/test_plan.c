@@ -21,6 +21,8 @@ static struct {
     struct plan_report report;
 } test;
 
+static uint32_t native; /* of the next plan */
+
 /* `code` at the start of the image; the second half is data. */
 static void plan_in(const void *code, size_t size, const struct plan_area *area)
 {
@@ -28,7 +30,7 @@ static void plan_in(const void *code, size_t size, const struct plan_area *area)
     memcpy(test.code, code, size);
     memcpy(test.before, test.code, SIZE);
     struct plan_range range = {0, SIZE / 2};
-    struct plan_image image = {test.code, SIZE, BASE, &range, 1, {NULL, 0}};
+    struct plan_image image = {test.code, SIZE, BASE, &range, 1, {NULL, 0}, native};
     free(test.table);
     test.table = NULL;
     assert_int_equal(plan_make(&image, area, &test.table, &test.report, NULL), 0);
@@ -133,6 +135,18 @@ static void others_get_a_trap(void **state)
     static const size_t at[] = {0, 2, 4, 6, 8, 10};
     for (size_t i = 0; i < 6; i++)
         check_trap(at[i]);
+}
+
+static void kinds_can_be_left_native(void **state)
+{
+    static const uint8_t code[] = {0x0F, 0x01, 0xD0, 0x9C, 0x0F, 0xA2, 0xC3};
+    struct plan_area area = {{TRAMPOLINE_NONE, 0}, NULL, 0, 0};
+    native = PLAN_NATIVE(SWEEP_EXTENDED) | PLAN_NATIVE(SWEEP_CPUID);
+    plan_in(code, sizeof code, &area);
+    native = 0;
+    assert_int_equal(test.report.untouched, 2);
+    assert_int_equal(test.table->count, 1);
+    check_trap(3);
 }
 
 static void pointers_in_data_are_targets(void **state)
@@ -289,6 +303,7 @@ int main(void)
         cmocka_unit_test_teardown(a_call_is_not_moved, tear_down),
         cmocka_unit_test_teardown(idling_is_left_to_the_engine, tear_down),
         cmocka_unit_test_teardown(others_get_a_trap, tear_down),
+        cmocka_unit_test_teardown(kinds_can_be_left_native, tear_down),
         cmocka_unit_test_teardown(pointers_in_data_are_targets, tear_down),
         cmocka_unit_test_teardown(entries_of_jump_tables_are_targets, tear_down),
         cmocka_unit_test_teardown(no_room_or_reach_means_traps, tear_down),

@@ -122,17 +122,25 @@ static void kinds(void **state)
         {SWEEP_FAR_TRANSFER, {0xFF, 0x28}},        /* far jmp */
         {SWEEP_RDTSCP, {0x0F, 0x01, 0xF9}},
         {SWEEP_RDPID, {0xF3, 0x0F, 0xC7, 0xF8}},
-        {SWEEP_NONE, {0xCC}},                   /* int3 */
-        {SWEEP_NONE, {0xF4}},                   /* hlt traps */
-        {SWEEP_NONE, {0x0F, 0x01, 0xD0}},       /* xgetbv */
-        {SWEEP_HYPERCALL, {0x0F, 0x01, 0xC1}},  /* vmcall */
-        {SWEEP_HYPERCALL, {0x0F, 0x01, 0xD9}},  /* vmmcall */
-        {SWEEP_NONE, {0x0F, 0x01, 0x10}},       /* lgdt traps */
-        {SWEEP_NONE, {0x0F, 0x00, 0xD8}},       /* ltr traps */
-        {SWEEP_NONE, {0x0F, 0x31}},             /* rdtsc */
-        {SWEEP_NONE, {0xFF, 0xE0}},             /* near jmp */
-        {SWEEP_NONE, {0x0F, 0xC7, 0xF8}},       /* rdseed */
-        {SWEEP_NONE, {0xC5, 0xF9, 0x9C, 0xC0}}, /* 9C as a vector opcode */
+        {SWEEP_NONE, {0xCC}},                         /* int3 */
+        {SWEEP_NONE, {0xF4}},                         /* hlt traps */
+        {SWEEP_EXTENDED, {0x0F, 0x01, 0xD0}},         /* xgetbv */
+        {SWEEP_EXTENDED, {0x48, 0x0F, 0xAE, 0x27}},   /* xsave64 */
+        {SWEEP_EXTENDED, {0x0F, 0xAE, 0x2F}},         /* xrstor */
+        {SWEEP_EXTENDED, {0x0F, 0xAE, 0x37}},         /* xsaveopt */
+        {SWEEP_EXTENDED, {0x0F, 0xC7, 0x27}},         /* xsavec */
+        {SWEEP_NONE, {0x66, 0x0F, 0xAE, 0x37}},       /* clwb */
+        {SWEEP_NONE, {0x0F, 0xAE, 0xE8}},             /* lfence */
+        {SWEEP_NONE, {0x0F, 0xAE, 0x07}},             /* fxsave */
+        {SWEEP_NONE, {0xF0, 0x48, 0x0F, 0xC7, 0x0F}}, /* cmpxchg16b */
+        {SWEEP_HYPERCALL, {0x0F, 0x01, 0xC1}},        /* vmcall */
+        {SWEEP_HYPERCALL, {0x0F, 0x01, 0xD9}},        /* vmmcall */
+        {SWEEP_NONE, {0x0F, 0x01, 0x10}},             /* lgdt traps */
+        {SWEEP_NONE, {0x0F, 0x00, 0xD8}},             /* ltr traps */
+        {SWEEP_NONE, {0x0F, 0x31}},                   /* rdtsc */
+        {SWEEP_NONE, {0xFF, 0xE0}},                   /* near jmp */
+        {SWEEP_NONE, {0x0F, 0xC7, 0xF8}},             /* rdseed */
+        {SWEEP_NONE, {0xC5, 0xF9, 0x9C, 0xC0}},       /* 9C as a vector opcode */
     };
     struct decode_insn insn;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

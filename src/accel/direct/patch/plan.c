@@ -144,6 +144,8 @@ static void add_site(struct plan *plan, const struct sweep_site *site)
         plan->report.doubtful++;
     } else if (at < plan->done) {
         plan->report.replaced++;
+    } else if (plan->image->native & PLAN_NATIVE(site->kind)) {
+        plan->report.untouched++;
     } else if (add_trampoline(plan, site)) {
         return;
     } else if (site->kind == SWEEP_CLI || site->kind == SWEEP_STI) {

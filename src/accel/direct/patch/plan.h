@@ -32,6 +32,9 @@ struct plan_range {
     size_t offset, size; /* from the start of the image */
 };
 
+/* A set of kinds; or them. */
+#define PLAN_NATIVE(kind) (UINT32_C(1) << (kind))
+
 /* An image in memory: loaded, relocated, not yet run. */
 struct plan_image {
     uint8_t *bytes; /* patched in place */
@@ -40,6 +43,7 @@ struct plan_image {
     const struct plan_range *code; /* ascending, not overlapping */
     size_t code_count;
     struct sweep_symbols symbols; /* addresses in the guest */
+    uint32_t native;              /* kinds to leave alone: PLAN_NATIVE(SWEEP_EXTENDED) and so on */
 };
 
 /* Where trampolines go. `bytes` and `size` may be 0 if target.mode is TRAMPOLINE_NONE. */
@@ -56,7 +60,7 @@ struct plan_report {
     size_t trampolines; /* pieces replaced by a jump */
     size_t replaced;    /* sites in them */
     size_t trapped;     /* sites whose first byte is a trap now */
-    size_t untouched;   /* proven ones that trap by themselves */
+    size_t untouched;   /* proven ones that trap by themselves, or may run natively */
 };
 
 /*

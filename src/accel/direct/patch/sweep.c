@@ -57,9 +57,25 @@ static enum sweep_kind classify_groups(const struct decode_insn *insn)
         return SWEEP_RDTSCP;
     if (insn->modrm == 0xC1 || insn->modrm == 0xD9)
         return SWEEP_HYPERCALL;
+    if (insn->modrm == 0xD0)
+        return SWEEP_EXTENDED;
     if (reg == 4 || (reg < 2 && decode_mod(insn) != 3))
         return SWEEP_READ_TABLE;
     return SWEEP_NONE;
+}
+
+/* 0F AE and 0F C7; with other prefixes or registers there are other instructions. */
+static enum sweep_kind classify_extended(const struct decode_insn *insn)
+{
+    unsigned reg = decode_reg(insn);
+    if (insn->prefixes & (DECODE_66 | DECODE_F2 | DECODE_F3))
+        return insn->opcode == 0xC7 && insn->modrm >= 0xF8 && (insn->prefixes & DECODE_F3)
+                   ? SWEEP_RDPID
+                   : SWEEP_NONE;
+    bool memory = decode_mod(insn) != 3;
+    if (insn->opcode == 0xC7)
+        return memory && reg == 4 ? SWEEP_EXTENDED : SWEEP_NONE;
+    return memory && reg >= 4 && reg <= 6 ? SWEEP_EXTENDED : SWEEP_NONE;
 }
 
 static enum sweep_kind classify_two_byte(const struct decode_insn *insn)
@@ -85,8 +101,9 @@ static enum sweep_kind classify_two_byte(const struct decode_insn *insn)
         return SWEEP_LOAD_SEGMENT;
     case 0xA2:
         return SWEEP_CPUID;
+    case 0xAE:
     case 0xC7:
-        return insn->modrm >= 0xF8 && (insn->prefixes & DECODE_F3) ? SWEEP_RDPID : SWEEP_NONE;
+        return classify_extended(insn);
     default:
         return SWEEP_NONE;
     }

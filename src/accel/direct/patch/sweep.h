@@ -17,7 +17,7 @@
  * functions looks like that. With data symbols or section bounds given, data is not looked at.
  *
  * Not reported, because they fault at CPL 3 by themselves and are left alone: the other privileged
- * instructions, and int3. Neither are xgetbv and rdtsc, which may run natively.
+ * instructions, and int3. Neither is rdtsc, which may run natively.
  *
  * Pure functions; a struct sweep belongs to one thread. Only sweep_find allocates memory (and is
  * apart from the others): the rest is fit for freestanding programs that bring memcpy and memset.
@@ -45,6 +45,7 @@ enum sweep_kind {
     SWEEP_READ_TABLE,    /* sgdt, sidt, sldt, str, smsw */
     SWEEP_PROBE_SEGMENT, /* lar, lsl, verr, verw */
     SWEEP_SYSTEM_CALL,   /* syscall, sysenter, int n: into the host kernel */
+    SWEEP_EXTENDED,      /* xgetbv, xsave and kin: go by the host's XCR0 */
     SWEEP_HYPERCALL,     /* vmcall, vmmcall: in a VM, to the hypervisor below */
     SWEEP_FAR_TRANSFER,  /* iret, far return, call, jump: faults only with the usual selectors */
     SWEEP_KINDS,
