@@ -66,7 +66,7 @@ bench:
 fuzz:
 	@tools/deps.sh check
 	@CC=clang tools/build.sh build-fuzz -Dfuzz=enabled -Db_sanitize=address,undefined \
-		-Db_lundef=false -- --quiet
+		-Db_lundef=false -- --quiet fuzz-programs
 	@tools/fuzz.sh build-fuzz $(or $(S),60) $(T)
 
 coverage:

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "console/log_filter.h"
-
-int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+#include "fuzz.h"
 
 static void check(bool holds)
 {
@@ -34,7 +33,7 @@ static void classify(const char *bytes, size_t size, size_t step, unsigned char 
     } while (out < size);
 }
 
-int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2)
         return 0;

@@ -20,7 +20,7 @@ static void collect_ids(uint32_t cpu)
 
 static void print_brand(void)
 {
-    uint32_t brand[13] = {0};
+    static uint32_t brand[13];
     for (uint32_t i = 0; i < 3; i++) {
         struct cpu_leaf leaf = cpu_id(0x80000002 + i, 0);
         memcpy(&brand[4 * i], &leaf, sizeof(leaf));

@@ -29,7 +29,8 @@ static void read_from(uint64_t address)
 
 static void undefined_instruction(void)
 {
-    __asm__ volatile("ud2");
+    /* Naming the frame makes the compiler set one up, for the backtrace. */
+    __asm__ volatile("ud2" : : "r"(__builtin_frame_address(0)));
 }
 
 /*
@@ -42,7 +43,7 @@ void crash_level_one(void);
 
 __attribute__((noinline)) void crash_level_three(void)
 {
-    __asm__ volatile("ud2");
+    undefined_instruction();
 }
 
 __attribute__((noinline)) void crash_level_two(void)

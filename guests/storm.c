@@ -97,6 +97,9 @@ static void any_call(struct storm *storm)
         hypercall_v2(port, bad ? random_bad_address(storm) : random_arena_address(storm));
 }
 
+/* Buffers of generation 1 are virtual addresses: from here on they are the page tables. */
+#define RECURSIVE_SLOT UINT64_C(0xffffff8000000000)
+
 /* Calls that show something, unless the range is bad or empty. */
 static void output_call(struct storm *storm)
 {
@@ -109,7 +112,8 @@ static void output_call(struct storm *storm)
             .fd = (int32_t)(random >> 8 & 3), .buf = buffer, .len = size};
         hypercall_v2(HERMIT_V2_FILE_WRITE, (uintptr_t)&block);
         struct hermit_v1_write old = {.fd = block.fd, .buf = buffer, .len = size};
-        hypercall_v1(HERMIT_V1_FILE_WRITE, (uintptr_t)&old);
+        if (buffer < RECURSIVE_SLOT)
+            hypercall_v1(HERMIT_V1_FILE_WRITE, (uintptr_t)&old);
     } else {
         struct hermit_v2_serial_write block = {.buf = buffer, .len = size};
         hypercall_v2(HERMIT_V2_SERIAL_WRITE_BUFFER, (uintptr_t)&block);

@@ -19,9 +19,9 @@
  * params.message. It installs one signal handler, for the real-time signal SIGRTMIN+2, with which
  * it interrupts its own threads.
  *
- * Threads: uhyve_run blocks the calling thread and starts one thread for each virtual CPU.
- * uhyve_stop may be called from any thread and from a signal handler while the VM exists;
- * everything else on one VM from one thread at a time.
+ * Threads: uhyve_run runs virtual CPU 0 on the calling thread and starts one thread for each
+ * further CPU. uhyve_stop may be called from any thread and from a signal handler while the VM
+ * exists; everything else on one VM from one thread at a time.
  */
 #ifndef UHYVE_H
 #define UHYVE_H

@@ -24,7 +24,7 @@ started=$SECONDS
 # A sanitizer's finding ends the program, with a status that no test expects.
 export ASAN_OPTIONS=exitcode=86:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=86
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=86:suppressions=$top/tests/tsan.suppressions
 
 # failures LOG: the TAP lines of the failed tests with the diagnostics that follow them.
 failures() {
@@ -59,7 +59,7 @@ step() {
     if [[ $text == FAILED ]]; then
         if ((bad != 0)); then
             failures "$log"
-        else
+        elif ! grep -A 40 -m 1 -E '^FAILED: |ERROR: ' "$log"; then
             tail -n 60 "$log"
         fi
         echo "(status $status; the whole log: ${log#"$top"/})"
@@ -67,17 +67,24 @@ step() {
     fi
 }
 
-# build DIR OPTION...
+# build DIR OPTION... [-- TARGET...]
 build() {
+    local dir=$1
+    shift
     # shellcheck disable=SC2086 # a list of options
-    tools/build.sh "$@" $options
+    tools/build.sh "$dir" $options "$@"
 }
 
-# unit DIR: unit tests, and the fuzz targets with their collected inputs.
+# unit DIR: unit tests, and the fuzz targets with their collected inputs. Meson would take a program
+# that reports nothing for skipped.
 unit() {
-    local status=0
+    local status=0 log=$1/meson-logs/unit.txt
     meson test -C "$1" --no-rebuild --logbase unit --suite unit --suite fuzz || status=$?
-    cat "$1/meson-logs/unit.txt"
+    cat "$log"
+    (($(grep -c '^test: ' "$log") == $(grep -c '^1\.\.' "$log"))) || {
+        echo "not every test program has reported what it tests"
+        status=1
+    }
     return $status
 }
 
@@ -126,19 +133,24 @@ group_clang() {
     CC=clang step build-clang build build-clang && step unit-clang unit build-clang
 }
 
+# sanitizer_group NAME SANITIZERS
+sanitizer_group() {
+    step "build-$1" build "build-$1" "-Db_sanitize=$2" -Db_lundef=false || return
+    step "unit-$1" unit "build-$1"
+    step "system-$1" system_tests "build-$1" 120
+}
+
 group_asan() {
-    step build-asan build build-asan -Db_sanitize=address,undefined -Db_lundef=false &&
-        step unit-asan unit build-asan && step system-asan system_tests build-asan 120
+    sanitizer_group asan address,undefined
 }
 
 group_tsan() {
-    step build-tsan build build-tsan -Db_sanitize=thread -Db_lundef=false &&
-        step unit-tsan unit build-tsan && step system-tsan system_tests build-tsan 120
+    sanitizer_group tsan thread
 }
 
 group_fuzz() {
     CC=clang step build-fuzz build build-fuzz -Dfuzz=enabled -Db_sanitize=address,undefined \
-        -Db_lundef=false && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-10}"
+        -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-10}"
 }
 
 mkdir -p "$logs"

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARGS_MAX 256
+#define ARGS_MAX 4096
 
 struct string_list {
     size_t count;

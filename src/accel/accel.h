@@ -54,6 +54,7 @@ struct accel_exit {
     char reason[160];
 };
 
+struct accel_host;
 struct accel_vm;
 struct accel_vcpu;
 
@@ -68,19 +69,22 @@ struct accel_vm_config {
 struct accel {
     const char *name;
     /*
-     * Can this machine run a Hermit guest with it? 0, or -errno with the reason and the remedy in
-     * *error. *degraded is set, with a reason in *error too, where guests run that do without SSE
-     * and XSAVE.
+     * Open what this machine has for it. Returns 0 and a handle, or -errno with the reason and the
+     * remedy in *error. *degraded is set, with a reason in *error too, where guests run that do
+     * without SSE and XSAVE only.
      */
-    int (*probe)(bool *degraded, struct uhyve_error *error);
+    int (*host_open)(struct accel_host **host, bool *degraded, struct uhyve_error *error);
+    void (*host_close)(struct accel_host *host);
 
-    int (*vm_create)(const struct accel_vm_config *config, struct accel_vm **vm,
-                     struct uhyve_error *error);
+    /* The VM borrows the host: close it after the VM. */
+    int (*vm_create)(struct accel_host *host, const struct accel_vm_config *config,
+                     struct accel_vm **vm, struct uhyve_error *error);
     void (*vm_destroy)(struct accel_vm *vm);
     /* Writes to these ports may be queued and delivered, in order, before the next other exit.
      * Optional service. */
     void (*vm_coalesce_io)(struct accel_vm *vm, uint16_t port, uint8_t size);
-    /* Let the guest read zeros from this page-aligned range without memory. From any thread. Optional service. */
+    /* Let the guest read zeros from this page-aligned range without memory. From any thread.
+     * Optional service. */
     void (*vm_map_zeros)(struct accel_vm *vm, gpa_t start, uint64_t size);
 
     int (*vcpu_create)(struct accel_vm *vm, unsigned index, struct accel_vcpu **vcpu,
@@ -98,11 +102,19 @@ struct accel {
 
 extern const struct accel accel_kvm;
 
+/* An accelerator that was found to work, and its handle. */
+struct accel_choice {
+    const struct accel *accel; /* NULL: none chosen */
+    struct accel_host *host;
+};
+
 /*
  * The accelerator for a VM: the one asked for, or with UHYVE_ACCEL_AUTO the first that works here.
- * Returns 0 or -errno with *error filled.
+ * Returns 0 or -errno with *error filled. accel_release closes the handle and may be called on a
+ * zeroed structure.
  */
-int accel_select(enum uhyve_accel wanted, const struct log *log, const struct accel **accel,
+int accel_select(enum uhyve_accel wanted, const struct log *log, struct accel_choice *choice,
                  struct uhyve_error *error);
+void accel_release(struct accel_choice *choice);
 
 #endif

@@ -35,7 +35,7 @@ static void signals_handle(int number)
 
 void signals_catch(struct uhyve_vm *vm)
 {
-    struct sigaction action = {.sa_handler = signals_handle, .sa_flags = SA_RESTART}, old;
+    struct sigaction action = {.sa_handler = signals_handle}, old;
 
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < STOP_SIGNALS; i++)

@@ -10,7 +10,6 @@
 #include "console/sink.h"
 #include "util/checked.h"
 #include "util/error.h"
-#include "util/stop_lock.h"
 
 /* One destination, and how serial bytes are gathered for it. */
 struct stream {
@@ -25,11 +24,15 @@ struct stream {
  * stream that takes whole lines, so that a log line which arrives byte by byte is one write.
  */
 struct console {
-    struct stop_lock lock; /* guards everything below */
     const struct log *log;
     bool discard, unfiltered, verbose;
     struct stream program, kernel; /* unfiltered: `program` is the one for all */
 
+    /*
+     * Guards everything below, also during writes that wait for a reader. That does not hold up the
+     * end of the VM: every holder leaves when it stops, one after the other.
+     */
+    pthread_mutex_t lock;
     struct log_filter filter;
     pthread_t writer; /* who wrote what is held in filter and batch */
     struct stream *batch_stream;
@@ -46,13 +49,11 @@ int console_create(struct console **console, const struct uhyve_params *params, 
                    const struct log *log, struct uhyve_error *error)
 {
     struct console *made = calloc(1, sizeof *made);
-    int err = made ? stop_lock_init(&made->lock, stop_fd) : -ENOMEM;
-    *console = NULL;
-    if (err) {
-        free(made);
-        return error_set(error, UHYVE_STATUS_FAILED, -err, "cannot set up the guest's console: %s",
-                         strerror(-err));
-    }
+    *console = made;
+    if (!made)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM,
+                         "cannot set up the guest's console: %s", strerror(ENOMEM));
+    pthread_mutex_init(&made->lock, NULL);
     made->log = log;
     made->verbose = params->verbose;
     made->discard = params->discard_output;
@@ -66,7 +67,6 @@ int console_create(struct console **console, const struct uhyve_params *params, 
     made->program.by_line = made->unfiltered && made->program.sink.kind == SINK_FILE;
     made->kernel.name = "the kernel's log";
     made->kernel.by_line = true;
-    *console = made;
     return 0;
 }
 
@@ -77,7 +77,7 @@ void console_destroy(struct console *console)
     sink_close(&console->program.sink);
     sink_close(&console->kernel.sink);
     log_tail_free(&console->tail);
-    stop_lock_destroy(&console->lock);
+    pthread_mutex_destroy(&console->lock);
     free(console);
 }
 
@@ -153,7 +153,7 @@ static void console_leave(struct console *console)
     bool tell = console->error && !console->error_told;
     console->error_told |= tell;
     int err = console->error;
-    stop_lock_release(&console->lock);
+    pthread_mutex_unlock(&console->lock);
     if (tell)
         log_warn(console->log, "guest output is lost: writing %s: %s", console->error_name,
                  strerror(err));
@@ -174,8 +174,7 @@ ssize_t console_program_write(struct console *console, int guest_fd, const struc
     ssize_t total = vectors_size(iov, count);
     if (total <= 0 || console->discard)
         return total;
-    if (!stop_lock_acquire(&console->lock))
-        return -EINTR;
+    pthread_mutex_lock(&console->lock);
     int err = 0;
     if (console->unfiltered || pthread_equal(console->writer, pthread_self()))
         err = console_release(console);
@@ -208,8 +207,7 @@ ssize_t console_serial_write(struct console *console, const void *bytes, size_t 
 {
     if (!size || console->discard)
         return (ssize_t)size;
-    if (!stop_lock_acquire(&console->lock))
-        return -EINTR;
+    pthread_mutex_lock(&console->lock);
     console->writer = pthread_self();
     int err = console->unfiltered ? batch_add(console, &console->program, bytes, size)
                                   : serial_filter(console, bytes, size);
@@ -224,8 +222,7 @@ ssize_t console_serial_write(struct console *console, const void *bytes, size_t 
 
 void console_flush(struct console *console)
 {
-    if (!stop_lock_acquire(&console->lock))
-        return;
+    pthread_mutex_lock(&console->lock);
     console_release(console);
     console_leave(console);
 }

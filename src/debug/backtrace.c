@@ -53,6 +53,18 @@ static size_t scan_stack(const struct guest_view *view, gva_t stack, const struc
     return count;
 }
 
+/* Both parts are in order already, so this is a merge. */
+static void sort_by_slot(struct frame *frames, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct frame frame = frames[i];
+        size_t to = i;
+        for (; to && frames[to - 1].slot > frame.slot; to--)
+            frames[to] = frames[to - 1];
+        frames[to] = frame;
+    }
+}
+
 size_t backtrace_walk(const struct guest_view *view, const struct x86_state *state,
                       struct frame frames[BACKTRACE_FRAMES])
 {
@@ -60,18 +72,20 @@ size_t backtrace_walk(const struct guest_view *view, const struct x86_state *sta
     size_t count = 1;
     count += walk_frame_pointers(view, state->gpr[X86_RBP], &frames[count]);
     count += scan_stack(view, state->gpr[X86_RSP], frames, count, &frames[count]);
+    sort_by_slot(&frames[1], count - 1);
     return count;
 }
 
 void backtrace_format(const struct guest_view *view, const struct frame *frames, size_t count,
                       struct text *text)
 {
+    unsigned number = 0;
     for (size_t i = 0; i < count; i++) {
         const struct frame *frame = &frames[i];
         if (frame->origin == FRAME_GUESS)
             text_add(text, "  ?  ");
         else
-            text_printf(text, "  #%-2zu", i);
+            text_printf(text, "  #%-2u", number++);
         text_printf(text, " 0x%016llx", (unsigned long long)frame->address);
         guest_view_describe(view, frame->address, frame->address - (frame->origin != FRAME_RIP),
                             text);

@@ -26,15 +26,17 @@ struct frame {
 #define BACKTRACE_SCAN_BYTES 4096 /* of the stack, from RSP upward */
 
 /*
- * Fill `frames` and return their number, at least 1. First RIP; then the frame pointer chain from
- * RBP, which ends where it does not go upward, is misaligned or unmapped, or where a return address
- * is not in the kernel's code. Because most kernels are built without frame pointers, then what on
- * the stack follows a call instruction and is not in that chain.
+ * Fill `frames` and return their number, at least 1: RIP, then in ascending order of their slots,
+ * which is innermost caller first,
+ * - the frame pointer chain from RBP, which ends where it does not go upward, is misaligned or
+ *   unmapped, or where a return address is not in the kernel's code, and
+ * - because most kernels are built without frame pointers, whatever else on the stack is in the
+ *   kernel's code and follows a call instruction.
  */
 size_t backtrace_walk(const struct guest_view *view, const struct x86_state *state,
                       struct frame frames[BACKTRACE_FRAMES]);
 
-/* Add one line for each frame. */
+/* Add one line for each frame; guesses have a question mark for a number. */
 void backtrace_format(const struct guest_view *view, const struct frame *frames, size_t count,
                       struct text *text);
 

@@ -24,6 +24,7 @@ static void add_code(const struct crash *crash, struct text *text)
     text_add(text, "code:");
     for (int at = -CODE_BYTES; at < CODE_BYTES; at++) {
         gva_t address = crash->state->rip + (uint64_t)(int64_t)at;
+        /* What recursive page tables map at the very end does not precede address 0. */
         bool wrapped = (at < 0) != (address < crash->state->rip);
         uint8_t byte;
         char shown[] = "??";

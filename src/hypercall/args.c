@@ -25,7 +25,7 @@ enum hypercall_outcome call_v1_cmdsize(struct call *call)
     memset(sizes, 0, sizeof sizes);
     block.envc = fill_sizes(sizes, &call->context->environment);
     memcpy(block.envsz, sizes, sizeof sizes);
-    ram_write(call->context->ram, call->payload, &block, sizeof block);
+    call_write_block(call, &block, sizeof block);
     return HYPERCALL_DONE;
 }
 

@@ -9,11 +9,12 @@
 int call_buffer_physical(const struct call *call, gpa_t address, uint64_t length,
                          struct call_buffer *buffer)
 {
+    /* An empty buffer has no bytes that could be outside: guests pass any address with it. */
     void *host = ram_at(call->context->ram, address, length);
-    if (!host)
+    if (!host && length)
         return -EFAULT;
     buffer->piece[0] = (struct iovec){host, length};
-    buffer->count = 1;
+    buffer->count = length ? 1 : 0;
     buffer->size = length;
     return 0;
 }

@@ -20,6 +20,12 @@ struct call {
  * logged. */
 bool call_read_block(struct call *call, void *block, size_t size);
 
+/* Likewise copy out a block that consists of results only. */
+bool call_write_block(struct call *call, const void *block, size_t size);
+
+/* Interface 1 has no way to tell the guest that a write failed: tell the log. */
+void call_log_lost_write(struct call *call, int32_t fd, int error);
+
 /* Copy one result field out: the member `field` of the block that was read into the structure
  * *block. */
 #define CALL_WRITE_FIELD(call, block, field)                                                       \

@@ -54,8 +54,7 @@ static int64_t write_fd(const struct call *call, int32_t fd, const struct call_b
 {
     if (fd != STDOUT_FILENO && fd != STDERR_FILENO)
         return -EBADF;
-    return console_program_write(call->context->console, fd, buffer->piece,
-                                 (size_t)buffer->count);
+    return console_program_write(call->context->console, fd, buffer->piece, (size_t)buffer->count);
 }
 
 static int64_t seek_fd(int32_t fd)
@@ -134,18 +133,20 @@ enum hypercall_outcome call_v1_write(struct call *call)
 {
     struct hermit_v1_write block;
     struct call_buffer buffer;
-    uint64_t done = 0;
+    int64_t count = 0;
 
     if (!call_read_block(call, &block, sizeof block))
         return HYPERCALL_DONE;
     /* A buffer that is scattered over many pages takes several rounds. */
-    while (done < block.len &&
-           call_buffer_virtual(call, block.buf + done, block.len - done, &buffer) == 0) {
-        int64_t count = write_fd(call, block.fd, &buffer);
+    for (uint64_t done = 0; done < block.len; done += (uint64_t)count) {
+        count = call_buffer_virtual(call, block.buf + done, block.len - done, &buffer);
+        if (count == 0)
+            count = write_fd(call, block.fd, &buffer);
         if (count <= 0)
             break;
-        done += (uint64_t)count;
     }
+    if (count == -EFAULT || count == -EBADF) /* of other errors the console tells */
+        call_log_lost_write(call, block.fd, (int)-count);
     return HYPERCALL_DONE;
 }
 

@@ -34,6 +34,7 @@ struct hypercall_context {
     struct string_list environment; /* interface 1: NAME=value, likewise */
     struct log_limit bad_block;
     struct log_limit bad_width;
+    struct log_limit lost_write;
 };
 
 /* Who calls. */
@@ -53,10 +54,10 @@ struct hypercall;
 /* The call behind a port, or NULL. */
 const struct hypercall *hypercall_find(uint16_t port);
 
-/* Calls are numbered 0 ... hypercall_count() - 1, for statistics. */
+/* Calls have numbers below hypercall_count(), not all of which are used; for statistics. */
 size_t hypercall_count(void);
 unsigned hypercall_number(const struct hypercall *call);
-const char *hypercall_name(unsigned number); /* as in "Hypercall(V1(FileOpen))" */
+const char *hypercall_name(unsigned number); /* "Hypercall(V1(FileOpen))"; NULL: not used */
 
 /* A port write as it arrived: `count` elements of `size` bytes at `data`, and register RDI. */
 struct hypercall_write {

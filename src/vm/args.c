@@ -15,10 +15,11 @@
  * garbage when there are fewer than four variables (spec/hypercalls.md section 8): fill up with
  * harmless ones.
  */
+#define VERSION_VARIABLE "HERMIT_VMM_VERSION=" UHYVE_VERSION
+
 static const char *const padding[] = {
-    "HERMIT_VMM=uhyve",       "HERMIT_VMM_VERSION=" UHYVE_VERSION,
-    "HERMIT_VMM_INTERFACE=1", "HERMIT_VMM_PLATFORM=x86_64",
-    "HERMIT_VMM_PADDING=1",
+    "HERMIT_VMM=uhyve",           VERSION_VARIABLE,       "HERMIT_VMM_INTERFACE=1",
+    "HERMIT_VMM_PLATFORM=x86_64", "HERMIT_VMM_PADDING=1",
 };
 
 #define PADDING (sizeof padding / sizeof *padding)
@@ -40,6 +41,14 @@ static size_t list_add(struct string_list *list, const char *const *items, size_
     return count - taken;
 }
 
+/* Kernels since 0.10 take the command line, which has no such limit. */
+static void warn_dropped(const struct uhyve_vm *vm, size_t dropped, const char *what)
+{
+    if (dropped && !elf_version_at_least(&vm->elf.version, 0, 10, 0))
+        log_warn(&vm->log, "%zu %s are dropped: the interface of this kernel takes %d", dropped,
+                 what, HERMIT_V1_MAX_STRINGS);
+}
+
 static void make_arguments(struct uhyve_vm *vm, struct string_list *list)
 {
     static const char *const separator = "--";
@@ -51,9 +60,7 @@ static void make_arguments(struct uhyve_vm *vm, struct string_list *list)
         dropped += list_add(list, &separator, 1);
         dropped += list_add(list, params->app_args, params->app_arg_count);
     }
-    if (dropped)
-        log_warn(&vm->log, "%zu arguments are dropped: the interface of this kernel takes %d",
-                 dropped, HERMIT_V1_MAX_STRINGS);
+    warn_dropped(vm, dropped, "arguments");
 }
 
 static void make_environment(struct uhyve_vm *vm, struct string_list *list)
@@ -61,10 +68,7 @@ static void make_environment(struct uhyve_vm *vm, struct string_list *list)
     const struct uhyve_params *params = &vm->params;
     size_t dropped = list_add(list, params->env, params->env_count);
 
-    if (dropped)
-        log_warn(&vm->log,
-                 "%zu environment variables are dropped: the interface of this kernel takes %d",
-                 dropped, HERMIT_V1_MAX_STRINGS);
+    warn_dropped(vm, dropped, "environment variables");
     if (list->count < PADDING)
         list_add(list, padding, PADDING - list->count);
 }
@@ -75,8 +79,6 @@ int vm_args_init(struct uhyve_vm *vm, struct uhyve_error *error)
     text_add(&vm->bootargs, "");
     if (vm->bootargs.failed)
         return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
-    if (vm->elf.interface != 1)
-        return 0;
     int err = list_new(&vm->hypercalls.arguments, HERMIT_V1_MAX_STRINGS, error);
     if (!err)
         err = list_new(&vm->hypercalls.environment, HERMIT_V1_MAX_STRINGS, error);

@@ -1,206 +1,34 @@
 /*
- * The vCPU threads: one host thread for each virtual CPU.
+ * vCPUs and their threads: vCPU 0 belongs to the thread that called uhyve_run, every other one has
+ * a thread of its own.
  *
- * A thread creates its vCPU while the main thread loads the kernel, waits to be released, and then
- * runs the guest until the VM stops. Stopping never misses a thread: `stopping` is set and stop_fd
- * becomes readable first; then every thread is kicked, which makes the accelerator leave the guest
- * even if the signal arrives just before it enters; waits for slow files poll stop_fd; and because
- * other blocking host calls can only be interrupted while they wait, the kick is repeated until the
- * thread has ended.
+ * A guest with one CPU needs no further thread: nothing has to be woken between the start of the
+ * program and the first guest instruction. The other threads create their vCPUs while the caller
+ * loads the kernel and wait to be released.
+ *
+ * Stopping never misses a vCPU. `stopping` is set and stop_fd becomes readable first. Then the vCPU
+ * is kicked, which makes the accelerator leave the guest even if the signal arrives just before it
+ * enters; waits for slow files poll stop_fd; and because any other host call can only be
+ * interrupted while it waits, the kick is repeated until the vCPU has left its loop.
  */
 #include <errno.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "util/error.h"
 #include "vm/vm.h"
 
 #define KICK_INTERVAL_NS 5000000
+#define KICK_FIRST_NS    50000 /* a vCPU in the guest is out within some ten microseconds */
 
-/* Where a kernel looks for tables of the firmware, word by word: 17,408 reads at every boot with
- * several CPUs. */
-#define BIOS_AREA_START 0x9f000
-#define BIOS_AREA_END   0x100000
-
-static void count(struct vcpu *vcpu, unsigned counter)
-{
-    /* One writer, so no atomic addition is needed. */
-    uint64_t value = atomic_load_explicit(&vcpu->count[counter], memory_order_relaxed);
-    atomic_store_explicit(&vcpu->count[counter], value + 1, memory_order_relaxed);
-}
-
-static void count_other(struct vcpu *vcpu, enum vcpu_counter counter)
-{
-    count(vcpu, COUNT_HYPERCALLS_MAX + counter);
-}
-
-static void log_unknown(struct vcpu *vcpu, const char *what, uint64_t address)
-{
-    bool last;
-    if (log_limit_pass(&vcpu->vm->unknown_access, &last))
-        log_info(&vcpu->vm->log, "CPU %u: %s 0x%llx is ignored%s", vcpu->index, what,
-                 (unsigned long long)address, last ? " (further ones are not reported)" : "");
-}
-
-static bool read_page_tables(void *context, uint64_t *cr3)
-{
-    struct vcpu *vcpu = context;
-    struct x86_state state;
-
-    if (vcpu->vm->accel->vcpu_get_state(vcpu->accel, &state) != 0)
-        return false;
-    *cr3 = state.cr3;
-    return true;
-}
-
-static void end_in_crash(struct vcpu *vcpu, struct vm_crash *crash)
-{
-    crash->vcpu = vcpu->index;
-    vm_end(vcpu->vm, UHYVE_CRASHED, 0, crash);
-}
-
-static void end_on_shutdown(struct vcpu *vcpu, const struct accel_exit *exit)
-{
-    struct vm_crash crash = {0};
-
-    snprintf(crash.cause, sizeof crash.cause,
-             "triple fault: an exception occurred while the guest could not handle one");
-    crash.state_valid = !exit->state_lost &&
-                        vcpu->vm->accel->vcpu_get_state(vcpu->accel, &crash.state) == 0;
-    end_in_crash(vcpu, &crash);
-}
-
-static void end_on_failure(struct vcpu *vcpu, const struct accel_exit *exit)
-{
-    struct vm_crash crash = {0};
-
-    snprintf(crash.cause, sizeof crash.cause, "%s", exit->reason);
-    crash.state_valid = vcpu->vm->accel->vcpu_get_state(vcpu->accel, &crash.state) == 0;
-    end_in_crash(vcpu, &crash);
-}
-
-/* An exception before the kernel had handlers of its own. False if the port was written to by
- * somebody else. */
-static bool end_on_exception(struct vcpu *vcpu)
-{
-    struct uhyve_vm *vm = vcpu->vm;
-    struct vm_crash crash = {.state_valid = true};
-    struct x86_exception exception;
-    char detail[80] = "";
-
-    if (vm->accel->vcpu_get_state(vcpu->accel, &crash.state) != 0 ||
-        !x86_boot_exception(&vm->ram, &vm->layout, &crash.state, &exception))
-        return false;
-    if (exception.vector == X86_VECTOR_PAGE_FAULT)
-        snprintf(detail, sizeof detail, " at address 0x%llx, error code 0x%llx",
-                 (unsigned long long)crash.state.cr2, (unsigned long long)exception.error_code);
-    else if (exception.has_error_code)
-        snprintf(detail, sizeof detail, ", error code 0x%llx",
-                 (unsigned long long)exception.error_code);
-    snprintf(crash.cause, sizeof crash.cause,
-             "%s (exception %u)%s, before the kernel had set up its exception handlers",
-             x86_exception_name(exception.vector), exception.vector, detail);
-    end_in_crash(vcpu, &crash);
-    return true;
-}
-
-static void handle_io(struct vcpu *vcpu, const struct accel_exit *exit)
-{
-    struct uhyve_vm *vm = vcpu->vm;
-    size_t bytes = (size_t)exit->io.size * exit->io.count;
-
-    if (exit->io.in) {
-        /* Nothing is behind any port: reads float high. That also answers a scan for PCI devices.
-         */
-        memset(exit->io.data, 0xff, bytes);
-        count_other(vcpu, COUNT_IO_READ);
-        return;
-    }
-    const struct hypercall *call = hypercall_find(exit->io.port);
-    if (call) {
-        const struct hypercall_caller caller = {read_page_tables, vcpu};
-        const struct hypercall_write write = {exit->io.size, exit->io.count, exit->io.data,
-                                              exit->io.rdi};
-        int exit_code = 0;
-        count(vcpu, hypercall_number(call));
-        if (hypercall_run(call, &vm->hypercalls, &caller, &write, &exit_code) == HYPERCALL_EXIT)
-            vm_end(vm, UHYVE_EXITED, exit_code, NULL);
-        return;
-    }
-    count_other(vcpu, exit->queued ? COUNT_IO_QUEUED : COUNT_IO_WRITE);
-    if (exit->io.port == X86_EXCEPTION_PORT && end_on_exception(vcpu))
-        return;
-    if (!exit->queued)
-        log_unknown(vcpu, "a write to I/O port", exit->io.port);
-}
-
-/* There is no firmware. The first read of its area gets that answer here, the others need not leave
- * the guest. */
-static bool read_bios_area(struct vcpu *vcpu, const struct accel_exit *exit)
-{
-    struct uhyve_vm *vm = vcpu->vm;
-    gpa_t gpa = exit->mmio.gpa;
-
-    if (exit->mmio.write || gpa < BIOS_AREA_START || gpa >= BIOS_AREA_END)
-        return false;
-    memset(exit->mmio.data, 0, exit->mmio.size);
-    if (!atomic_exchange(&vm->bios_area_mapped, true))
-        vm->accel->vm_map_zeros(vm->machine, BIOS_AREA_START, BIOS_AREA_END - BIOS_AREA_START);
-    return true;
-}
-
-static void handle_mmio(struct vcpu *vcpu, const struct accel_exit *exit)
-{
-    count_other(vcpu, exit->mmio.write ? COUNT_MMIO_WRITE : COUNT_MMIO_READ);
-    if (read_bios_area(vcpu, exit))
-        return;
-    if (!exit->mmio.write)
-        memset(exit->mmio.data, 0xff, exit->mmio.size);
-    log_unknown(vcpu,
-                exit->mmio.write ? "a write without memory behind it, at"
-                                 : "a read without memory behind it, at",
-                exit->mmio.gpa);
-}
-
-static void run_guest(struct vcpu *vcpu)
-{
-    struct uhyve_vm *vm = vcpu->vm;
-    struct accel_exit exit = {0};
-
-    while (!atomic_load_explicit(&vm->stopping, memory_order_acquire)) {
-        vm->accel->vcpu_run(vcpu->accel, &exit);
-        switch (exit.kind) {
-        case ACCEL_EXIT_IO:
-            handle_io(vcpu, &exit);
-            break;
-        case ACCEL_EXIT_MMIO:
-            handle_mmio(vcpu, &exit);
-            break;
-        case ACCEL_EXIT_HALT:
-            count_other(vcpu, COUNT_HALT);
-            break;
-        case ACCEL_EXIT_INTERRUPTED:
-            count_other(vcpu, COUNT_INTERRUPTED);
-            break;
-        case ACCEL_EXIT_SHUTDOWN:
-            count_other(vcpu, COUNT_SHUTDOWN);
-            end_on_shutdown(vcpu, &exit);
-            return;
-        case ACCEL_EXIT_FAILED:
-            end_on_failure(vcpu, &exit);
-            return;
-        }
-    }
-}
-
+/* Pin the calling thread to the host CPU of this vCPU. Only an optimisation, so failure is no more
+ * than a warning. */
 static void pin(const struct vcpu *vcpu)
 {
-    const struct uhyve_params *params = &vcpu->vm->params;
-    if (!params->affinity_count)
-        return;
-    unsigned host_cpu = params->affinity[vcpu->index];
+    unsigned host_cpu = vcpu->vm->params.affinity[vcpu->index];
     cpu_set_t *set = CPU_ALLOC(host_cpu + 1);
     size_t size = CPU_ALLOC_SIZE(host_cpu + 1);
     int err = ENOMEM;
@@ -215,12 +43,14 @@ static void pin(const struct vcpu *vcpu)
                  strerror(err));
 }
 
+/* Create the vCPU in its start state. */
 static int prepare(struct vcpu *vcpu, struct uhyve_error *error)
 {
     struct uhyve_vm *vm = vcpu->vm;
     struct x86_state state;
 
-    pin(vcpu);
+    if (vm->params.affinity_count)
+        pin(vcpu);
     int err = vm->accel->vcpu_create(vm->machine, vcpu->index, &vcpu->accel, error);
     if (err)
         return err;
@@ -236,7 +66,32 @@ static int prepare(struct vcpu *vcpu, struct uhyve_error *error)
     return 0;
 }
 
-/* Tell the main thread how the preparation went; true if the guest is to run. */
+/* Run the guest on the calling thread until the VM stops. */
+static void run(struct vcpu *vcpu)
+{
+    uint64_t start = vm_now();
+
+    if (vcpu->index == 0)
+        atomic_store(&vcpu->vm->first_at, start);
+    atomic_store(&vcpu->running_tid, (int)syscall(SYS_gettid));
+    vcpu_run_guest(vcpu);
+    atomic_store(&vcpu->running_tid, 0);
+    atomic_store(&vcpu->run_ns, vm_now() - start);
+}
+
+/* Async-signal-safe: see uhyve_stop. A stale thread id can at worst interrupt a system call
+ * somewhere. */
+void vcpu_kick(struct vcpu *vcpu)
+{
+    int tid = atomic_load(&vcpu->running_tid);
+
+    if (!tid)
+        return;
+    vcpu->vm->accel->vcpu_kick(vcpu->accel);
+    syscall(SYS_tgkill, getpid(), tid, ACCEL_KICK_SIGNAL);
+}
+
+/* Tell the caller's thread how the preparation went; true if the guest is to run. */
 static bool report_ready(struct vcpu *vcpu, int err, const struct uhyve_error *error)
 {
     struct uhyve_vm *vm = vcpu->vm;
@@ -250,9 +105,19 @@ static bool report_ready(struct vcpu *vcpu, int err, const struct uhyve_error *e
     pthread_cond_broadcast(&vm->changed);
     while (vm->phase == VM_PREPARING)
         pthread_cond_wait(&vm->changed, &vm->lock);
-    bool run = vm->phase == VM_RUNNING;
+    bool go = vm->phase == VM_RUNNING;
     pthread_mutex_unlock(&vm->lock);
-    return run;
+    return go;
+}
+
+/* The VM stops: see to it that this vCPU leaves its loop. */
+static void drive_out(struct vcpu *vcpu)
+{
+    for (long wait = KICK_FIRST_NS; atomic_load(&vcpu->running_tid);
+         wait = wait * 2 < KICK_INTERVAL_NS ? wait * 2 : KICK_INTERVAL_NS) {
+        vcpu_kick(vcpu);
+        nanosleep(&(struct timespec){.tv_nsec = wait}, NULL);
+    }
 }
 
 static void *vcpu_thread(void *argument)
@@ -261,13 +126,10 @@ static void *vcpu_thread(void *argument)
     struct uhyve_error error = {0};
     int err = prepare(vcpu, &error);
 
-    if (!report_ready(vcpu, err, &error))
-        return NULL;
-    uint64_t start = vm_now();
-    if (vcpu->index == 0)
-        atomic_store(&vcpu->vm->first_at, start);
-    run_guest(vcpu);
-    atomic_store(&vcpu->run_ns, vm_now() - start);
+    if (report_ready(vcpu, err, &error)) {
+        run(vcpu);
+        drive_out(&vcpu->vm->vcpus[0]); /* it is on the thread that joins this one */
+    }
     return NULL;
 }
 
@@ -275,30 +137,30 @@ static void ignore_signal(int signal)
 {
 }
 
-/* Kicks interrupt a system call only if the signal has a handler; it need not do anything. */
+/* A signal interrupts a system call only if it has a handler, which need not do anything. */
 static void install_kick_handler(void)
 {
-    struct sigaction action = {.sa_handler = ignore_signal};
+    const struct sigaction action = {.sa_handler = ignore_signal};
     sigaction(ACCEL_KICK_SIGNAL, &action, NULL);
 }
 
 int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error)
 {
-    sigset_t all, old;
+    static const int open_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
+    sigset_t set, old;
     int err = 0;
 
     install_kick_handler();
-    /* The program's own signals are for its own threads. */
-    static const int own_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
-    sigfillset(&all);
-    sigdelset(&all, ACCEL_KICK_SIGNAL);
-    for (size_t i = 0; i < sizeof own_faults / sizeof *own_faults; i++)
-        sigdelset(&all, own_faults[i]);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    for (unsigned i = 0; i < vm->params.cpu_count && !err; i++) {
+    /* The program's signals are for its own threads, but a fault in one of ours is to be seen. */
+    sigfillset(&set);
+    sigdelset(&set, ACCEL_KICK_SIGNAL);
+    for (size_t i = 0; i < sizeof open_signals / sizeof *open_signals; i++)
+        sigdelset(&set, open_signals[i]);
+    pthread_sigmask(SIG_SETMASK, &set, &old);
+    for (unsigned i = 1; i < vm->params.cpu_count && !err; i++) {
         struct vcpu *vcpu = &vm->vcpus[i];
         err = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
-        vcpu->started = err == 0;
+        vcpu->has_thread = err == 0;
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err)
@@ -309,10 +171,15 @@ int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error)
     return 0;
 }
 
+int vcpus_create_first(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    return prepare(&vm->vcpus[0], error);
+}
+
 int vcpus_wait_ready(struct uhyve_vm *vm, struct uhyve_error *error)
 {
     pthread_mutex_lock(&vm->lock);
-    while (vm->vcpus_ready < vm->params.cpu_count && !vm->vcpu_error)
+    while (vm->vcpus_ready < vm->params.cpu_count - 1 && !vm->vcpu_error)
         pthread_cond_wait(&vm->changed, &vm->lock);
     int err = vm->vcpu_error;
     if (err)
@@ -321,7 +188,7 @@ int vcpus_wait_ready(struct uhyve_vm *vm, struct uhyve_error *error)
     return err;
 }
 
-void vcpus_release(struct uhyve_vm *vm, enum vm_phase phase)
+static void release(struct uhyve_vm *vm, enum vm_phase phase)
 {
     pthread_mutex_lock(&vm->lock);
     vm->phase = phase;
@@ -329,36 +196,65 @@ void vcpus_release(struct uhyve_vm *vm, enum vm_phase phase)
     pthread_mutex_unlock(&vm->lock);
 }
 
-static void kick(struct uhyve_vm *vm, struct vcpu *vcpu)
+static void join_others(struct uhyve_vm *vm)
 {
-    if (vm->phase != VM_RUNNING)
-        return; /* not in the guest, and about to end by itself */
-    vm->accel->vcpu_kick(vcpu->accel);
-    pthread_kill(vcpu->thread, ACCEL_KICK_SIGNAL);
-}
-
-static void join(struct uhyve_vm *vm, struct vcpu *vcpu)
-{
-    for (;;) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += KICK_INTERVAL_NS;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        if (pthread_clockjoin_np(vcpu->thread, NULL, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
-            return;
-        kick(vm, vcpu);
+    for (unsigned i = 1; i < vm->params.cpu_count; i++)
+        vcpu_kick(&vm->vcpus[i]);
+    for (unsigned i = 1; i < vm->params.cpu_count; i++) {
+        struct vcpu *vcpu = &vm->vcpus[i];
+        if (!vcpu->has_thread)
+            continue;
+        drive_out(vcpu);
+        pthread_join(vcpu->thread, NULL);
+        vcpu->has_thread = false;
     }
 }
 
-void vcpus_join(struct uhyve_vm *vm)
+void vcpus_abort(struct uhyve_vm *vm)
 {
-    for (unsigned i = 0; i < vm->params.cpu_count; i++)
-        if (vm->vcpus[i].started)
-            kick(vm, &vm->vcpus[i]);
-    for (unsigned i = 0; i < vm->params.cpu_count; i++) {
-        if (vm->vcpus[i].started)
-            join(vm, &vm->vcpus[i]);
-        vm->vcpus[i].started = false;
-    }
+    release(vm, VM_ABORTED);
+    join_others(vm);
+}
+
+/*
+ * On the caller's thread kicks must get through, and a pipe without reader must not end the caller:
+ * it is a write error like any other. *pending tells whether a SIGPIPE of somebody else was waiting
+ * before.
+ */
+static void signals_enter(sigset_t *old, bool *pending)
+{
+    sigset_t set;
+
+    sigpending(&set);
+    *pending = sigismember(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, NULL, old);
+    set = *old;
+    sigaddset(&set, SIGPIPE);
+    sigdelset(&set, ACCEL_KICK_SIGNAL);
+    pthread_sigmask(SIG_SETMASK, &set, NULL);
+}
+
+static void signals_leave(const sigset_t *old, bool pending)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    if (!pending)
+        while (sigtimedwait(&set, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
+            ;
+    pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+void vcpus_run(struct uhyve_vm *vm)
+{
+    sigset_t old;
+    bool pending;
+
+    signals_enter(&old, &pending);
+    release(vm, VM_RUNNING);
+    run(&vm->vcpus[0]);
+    join_others(vm);
+    console_flush(vm->console);
+    signals_leave(&old, pending);
 }

@@ -2,13 +2,10 @@
  * The life of a virtual machine, in the order in which it happens:
  *
  *     uhyve_create   parameters -> image -> layout -> accelerator -> RAM -> console -> machine
- *     uhyve_run      vCPU threads -> kernel and boot structures into RAM -> run -> collect the end
+ *     uhyve_run      vCPUs, kernel and boot structures -> run -> collect the end
  *     uhyve_destroy  release, in reverse
- *
- * vCPUs are created by their threads while the kernel is being loaded.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -131,9 +128,10 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
                             fdt_size_bound(params->cpu_count, vm->bootargs.size),
                             params->aslr ? layout_random : NULL, &vm->log, error);
     if (!err)
-        err = accel_select(params->accel, &vm->log, &vm->accel, error);
+        err = accel_select(params->accel, &vm->log, &vm->chosen, error);
     if (err)
         return err;
+    vm->accel = vm->chosen.accel;
     log_debug(&vm->log, "RAM at 0x%llx, device tree 0x%llx, stack 0x%llx, kernel 0x%llx-0x%llx",
               (unsigned long long)vm->layout.ram_base, (unsigned long long)vm->layout.fdt,
               (unsigned long long)vm->layout.stack, (unsigned long long)vm->layout.kernel_start,
@@ -151,7 +149,7 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     if (!err)
         err = console_create(&vm->console, params, vm->stop_fd, &vm->log, error);
     if (!err)
-        err = vm->accel->vm_create(&config, &vm->machine, error);
+        err = vm->accel->vm_create(vm->chosen.host, &config, &vm->machine, error);
     if (err)
         return err;
     /* Kernels since 2026 probe 1,024 PCI functions at every boot: their address writes need no
@@ -247,19 +245,14 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
     uint64_t start = vm_now();
     if (!err)
         err = load(vm, error);
+    vm->load_ns = vm_now() - start;
+    if (!err)
+        err = vcpus_create_first(vm, error);
     if (!err)
         err = vcpus_wait_ready(vm, error);
     if (!err)
         err = describe(vm, error);
-    vm->load_ns = vm_now() - start;
     return err;
-}
-
-static void wait_for_stop(struct uhyve_vm *vm)
-{
-    struct pollfd fd = {.fd = vm->stop_fd, .events = POLLIN};
-    while (poll(&fd, 1, -1) < 0 && errno == EINTR)
-        ;
 }
 
 static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
@@ -284,17 +277,14 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
         return error_set(error, UHYVE_STATUS_FAILED, EINVAL,
                          "a virtual machine can be run only once");
     vm->ran = true;
-    int err = prepare(vm, error);
-    if (err) {
-        vcpus_release(vm, VM_ABORTED);
-        vcpus_join(vm);
+    /* A guest that is to be stopped before it started does not start. */
+    int err = atomic_load(&vm->stopping) ? 0 : prepare(vm, error);
+    if (err || atomic_load(&vm->stopping))
+        vcpus_abort(vm);
+    else
+        vcpus_run(vm);
+    if (err)
         return err;
-    }
-    vcpus_release(vm, VM_RUNNING);
-    wait_for_stop(vm);
-    atomic_store_explicit(&vm->stopping, true, memory_order_release);
-    vcpus_join(vm);
-    console_flush(vm->console);
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
     fill_result(vm, result);
@@ -314,18 +304,19 @@ void vm_end(struct uhyve_vm *vm, enum uhyve_outcome outcome, int exit_code,
         atomic_store(&vm->ended_at, vm_now());
     }
     pthread_mutex_unlock(&vm->lock);
-    /* This thread is not to enter the guest again. */
-    atomic_store_explicit(&vm->stopping, true, memory_order_release);
     uhyve_stop(vm);
 }
 
 void uhyve_stop(struct uhyve_vm *vm)
 {
-    /* Only a write: called from signal handlers. It cannot fail other than by being readable
-     * already. */
+    /* Called from signal handlers. The write cannot fail other than by the event being set already.
+     */
     int saved = errno;
+    atomic_store_explicit(&vm->stopping, true, memory_order_release);
     ssize_t ignored = write(vm->stop_fd, &(uint64_t){1}, sizeof(uint64_t));
     (void)ignored;
+    /* The other vCPUs are kicked by the thread that runs this one, when it has left the guest. */
+    vcpu_kick(&vm->vcpus[0]);
     errno = saved;
 }
 
@@ -338,6 +329,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
             vm->accel->vcpu_destroy(vm->vcpus[i].accel);
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
+    accel_release(&vm->chosen);
     console_destroy(vm->console);
     ram_free(&vm->ram);
     vm_args_free(vm);

@@ -1,6 +1,7 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
- * vcpu.c the threads and their exits, args.c the guest's arguments, report.c the crash report, stats.c the figures.
+ * vcpu.c the threads and their exits, args.c the guest's arguments, report.c the crash report,
+ * stats.c the figures.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -31,15 +32,16 @@ enum vcpu_counter {
     COUNT_OTHERS,
 };
 
-#define COUNT_HYPERCALLS_MAX 32
+#define COUNT_HYPERCALLS_MAX 48
 #define COUNTERS             (COUNT_HYPERCALLS_MAX + COUNT_OTHERS)
 
 struct vcpu {
     struct uhyve_vm *vm;
     unsigned index;
     pthread_t thread;
-    bool started; /* there is a thread to join */
+    bool has_thread; /* there is one to join */
     struct accel_vcpu *accel;
+    atomic_int running_tid;                /* thread that may be in the guest; 0: none */
     atomic_uint_least64_t count[COUNTERS]; /* written by the vCPU's thread only */
     atomic_uint_least64_t run_ns;
 };
@@ -66,7 +68,8 @@ struct uhyve_vm {
     struct elf elf;
     struct layout layout;
     struct ram ram;
-    const struct accel *accel;
+    struct accel_choice chosen;
+    const struct accel *accel; /* the chosen one */
     struct accel_vm *machine;
     struct console *console;
     struct text bootargs;
@@ -110,10 +113,15 @@ void vm_end(struct uhyve_vm *vm, enum uhyve_outcome outcome, int exit_code,
             const struct vm_crash *crash);
 
 /* vcpu.c */
-int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error);
+int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error); /* threads of all but vCPU 0 */
+int vcpus_create_first(struct uhyve_vm *vm, struct uhyve_error *error);
 int vcpus_wait_ready(struct uhyve_vm *vm, struct uhyve_error *error);
-void vcpus_release(struct uhyve_vm *vm, enum vm_phase phase);
-void vcpus_join(struct uhyve_vm *vm);
+void vcpus_abort(struct uhyve_vm *vm); /* instead of the following: end the threads */
+void vcpus_run(struct uhyve_vm *vm);   /* until the VM stopped and all threads ended */
+void vcpu_kick(struct vcpu *vcpu);
+
+/* exits.c */
+void vcpu_run_guest(struct vcpu *vcpu);
 
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);

@@ -30,6 +30,19 @@ usage_error() {
     run ! grep -E '^.{81}' "$WORK/stdout"
 }
 
+@test "the manual page explains every option and variable of the help" {
+    page=$BATS_TEST_DIRNAME/../../docs/uhyve.1
+    run_uhyve --help
+    names=$(grep -oE '^ +(-., )?--[a-z-]+' "$WORK/stdout" | sed 's/.*--//' | sort -u)
+    (($(wc -w <<<"$names") > 12))
+    for name in $names; do
+        grep -q "^\.It .*Fl Fl $name" "$page"
+    done
+    for name in $(grep -oE '(HERMIT|UHYVE)_[A-Z_]+' "$WORK/stdout"); do
+        grep -Eq "^\\.(It )?Ev $name" "$page"
+    done
+}
+
 @test "--help wins over what follows it and needs no image" {
     run_uhyve -h --nonsense
     expect_status 0

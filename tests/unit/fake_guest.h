@@ -1,6 +1,7 @@
 /*
  * A stopped guest for tests of debugging aids: a kernel of one page of code at 1 MiB, loaded
- * FAKE_OFFSET above its image addresses, and a stack of two pages. All else is unmapped.
+ * FAKE_OFFSET above its image addresses, a stack of two pages, and the end of the address space as
+ * with recursive page tables. All else is unmapped.
  */
 #ifndef FAKE_GUEST_H
 #define FAKE_GUEST_H
@@ -13,10 +14,12 @@
 #define FAKE_CODE   (FAKE_OFFSET + 0x1000)
 #define FAKE_END    (FAKE_OFFSET + 0x4000) /* data of the kernel follows its code, unmapped here */
 #define FAKE_STACK  UINT64_C(0x7000000)
+#define FAKE_TOP    (UINT64_MAX - 15)
 
 struct fake_guest {
     uint8_t code[4096];
     uint8_t stack[8192];
+    uint8_t top[16];
     unsigned reads;
     struct symbol functions[2];
     struct symbols symbols;
@@ -29,6 +32,8 @@ static inline uint8_t *fake_guest_at(struct fake_guest *guest, gva_t address, si
         return guest->code + (address - FAKE_CODE);
     if (address >= FAKE_STACK && range_inside(address - FAKE_STACK, size, sizeof guest->stack))
         return guest->stack + (address - FAKE_STACK);
+    if (address >= FAKE_TOP && range_inside(address - FAKE_TOP, size, sizeof guest->top))
+        return guest->top + (address - FAKE_TOP);
     return NULL;
 }
 

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct fake_vm fake_vm;
 
@@ -11,6 +13,17 @@ struct uhyve_vm {
 };
 
 static struct uhyve_vm the_vm;
+
+void clear_environment(void)
+{
+    const char *format = getenv("CMOCKA_MESSAGE_OUTPUT");
+    char *copy = format ? strdup(format) : NULL;
+
+    clearenv();
+    if (copy)
+        setenv("CMOCKA_MESSAGE_OUTPUT", copy, 1);
+    free(copy);
+}
 
 void uhyve_params_init(struct uhyve_params *params)
 {

@@ -18,4 +18,7 @@ struct fake_vm {
 
 extern struct fake_vm fake_vm;
 
+/* Remove all environment variables but the one that tells cmocka how to write its results. */
+void clear_environment(void);
+
 #endif

@@ -70,7 +70,7 @@ static void code_is_what_the_kernel_may_execute(void **state)
     assert_false(guest_view_is_code(&guest.view, FAKE_END));
 }
 
-static void frame_pointers_come_first(void **state)
+static void callers_are_in_stack_order(void **state)
 {
     struct fake_guest guest;
     struct frame frames[BACKTRACE_FRAMES];
@@ -80,15 +80,17 @@ static void frame_pointers_come_first(void **state)
     fake_guest_put_call(&guest, RETURN_2);
     put_frame(&guest, FAKE_STACK + 0x40, FAKE_STACK + 0x80, RETURN_1);
     put_frame(&guest, FAKE_STACK + 0x80, 0, RETURN_2);
-    fake_guest_put_word(&guest, FAKE_STACK + 0x10, RETURN_2);     /* a leftover */
+    fake_guest_put_word(&guest, FAKE_STACK + 0x10, RETURN_2);     /* a caller without a frame */
+    fake_guest_put_word(&guest, FAKE_STACK + 0x60, RETURN_1);     /* a leftover */
     fake_guest_put_word(&guest, FAKE_STACK + 0x18, RETURN_2 + 1); /* follows no call */
     struct x86_state at = stopped_at(FAKE_CODE + 0x900, FAKE_STACK + 1, FAKE_STACK + 0x40);
     size_t count = backtrace_walk(&guest.view, &at, frames);
     backtrace_format(&guest.view, frames, count, &text);
     assert_string_equal(text.data, "  #0  0x0000000000101900 inner+0x100 (image 0x1900)\n"
+                                   "  ?   0x0000000000101800 outer+0x800 (image 0x1800)\n"
                                    "  #1  0x0000000000101100 outer+0x100 (image 0x1100)\n"
-                                   "  #2  0x0000000000101800 outer+0x800 (image 0x1800)\n"
-                                   "  ?   0x0000000000101800 outer+0x800 (image 0x1800)\n");
+                                   "  ?   0x0000000000101100 outer+0x100 (image 0x1100)\n"
+                                   "  #2  0x0000000000101800 outer+0x800 (image 0x1800)\n");
     text_free(&text);
 }
 
@@ -103,9 +105,9 @@ static void bad_chains_end(void **state)
         {FAKE_STACK + 0x40, FAKE_STACK + 0x20, RETURN_1, 2},     /* downward */
         {FAKE_STACK + 0x40, UINT64_MAX - 7, RETURN_1, 2},        /* wraps around */
         {FAKE_STACK + 0x40, UINT64_C(1) << 47, RETURN_1, 2},     /* unmapped */
-        {FAKE_STACK + 0x40, FAKE_STACK + 0x44, RETURN_1, 2},     /* misaligned */
+        {FAKE_STACK + 0x40, FAKE_STACK + 0x64, RETURN_1, 2},     /* misaligned */
         {FAKE_STACK + 0x40, FAKE_STACK + 0x80, FAKE_END - 1, 1}, /* returns to data */
-        {FAKE_STACK + 0x44, 0, RETURN_1, 1},
+        {FAKE_STACK + 0x64, 0, RETURN_1, 1},
         {0, 0, RETURN_1, 1},
         {UINT64_MAX - 7, 0, RETURN_1, 1},
         {FAKE_STACK + 8192 - 8, 0, RETURN_1, 1}, /* half of it unmapped */
@@ -115,6 +117,7 @@ static void bad_chains_end(void **state)
         struct frame frames[BACKTRACE_FRAMES];
         fake_guest_init(&guest);
         put_frame(&guest, FAKE_STACK + 0x40, cases[i].next, cases[i].back);
+        put_frame(&guest, FAKE_STACK + 0x64, 0, RETURN_1);
         struct x86_state at = stopped_at(FAKE_CODE, FAKE_STACK, cases[i].base);
         assert_int_equal(backtrace_walk(&guest.view, &at, frames), cases[i].frames);
     }
@@ -167,7 +170,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_are_recognised),
         cmocka_unit_test(code_is_what_the_kernel_may_execute),
-        cmocka_unit_test(frame_pointers_come_first),
+        cmocka_unit_test(callers_are_in_stack_order),
         cmocka_unit_test(bad_chains_end),
         cmocka_unit_test(work_is_bounded),
         cmocka_unit_test(stacks_at_the_edge),

@@ -229,9 +229,13 @@ static void the_output_file_gets_everything_in_order(void **state)
     program(console, 1, "b");
     program(console, 2, "c");
     serial(console, "][WARN] d\ne");
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, write_program_text, console), 0);
+    pthread_join(thread, NULL);
+    serial(console, "f");
     console_flush(console);
     assert_true(pread(file, got, sizeof got - 1, 0) > 0);
-    assert_string_equal(got, "[0][INFO] a\n[0bc][WARN] d\ne");
+    assert_string_equal(got, "[0][INFO] a\n[0bc][WARN] d\neother vCPU\nf");
     expect(fixture->out, "");
     expect(fixture->log, "");
     size_t dropped;

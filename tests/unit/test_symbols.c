@@ -110,6 +110,7 @@ static void functions_are_found(void **state)
     expect(&symbols, TEXT + 0x140, NULL, 0);
     expect(&symbols, TEXT + 0x200, "helper", 0);
     expect(&symbols, TEXT_END - 1, "bad?[31m??name", 15); /* printable, cut at the segment's end */
+    assert_int_equal(symbols.functions[3].size, 0x10);
     expect(&symbols, TEXT_END, NULL, 0);
     expect(&symbols, UINT64_MAX, NULL, 0);
     symbols_free(&symbols);

@@ -271,6 +271,7 @@ static void dates_and_times(void **state)
         "1979-01-32",
         "1979-01-00",
         "2023-02-29",
+        "1800-02-29",
         "1900-02-29",
         "1979-04-31",
         "1979-5-27",
@@ -500,6 +501,11 @@ static void limits(void **state)
     toml_free(parse(text));
     memset(text + 4, '[', TOML_DEPTH_MAX + 1);
     expect_refused(text, strlen(text), 1);
+
+    char wide[2 * TOML_DEPTH_MAX * 3 + 16] = "a = [";
+    for (unsigned i = 0; i < 2 * TOML_DEPTH_MAX; i++)
+        strcat(wide, "[],");
+    toml_free(parse(strcat(wide, "]")));
 
     static char large[TOML_SIZE_MAX + 1];
     memset(large, '\n', sizeof large);

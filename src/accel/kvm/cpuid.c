@@ -23,7 +23,7 @@ void kvm_cpuid_adapt(struct kvm_cpuid_table *cpuid, unsigned index, bool tsc_dea
     /* No frequency in it: Hermit would parse one and prefer it to a measurement. */
     static const char brand[48] = "uhyve - unikernel hypervisor";
 
-    for (unsigned i = 0; i < cpuid->header.nent; i++) {
+    for (unsigned i = 0; i < cpuid->nent; i++) {
         struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
         switch (entry->function) {
         case 0x1:

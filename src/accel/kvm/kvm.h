@@ -13,23 +13,30 @@
 
 #define KVM_CPUID_MAX 256
 
-/* A struct kvm_cpuid2 with room for its entries, which the kernel's header declares as a flexible
- * array. */
+/* What struct kvm_cpuid2 describes, with room for the entries that it has as a flexible array. */
 struct kvm_cpuid_table {
-    struct kvm_cpuid2 header;
+    uint32_t nent;
+    uint32_t padding;
     struct kvm_cpuid_entry2 entries[KVM_CPUID_MAX];
 };
 
+_Static_assert(offsetof(struct kvm_cpuid_table, entries) == sizeof(struct kvm_cpuid2),
+               "the table is laid out as the kernel wants it");
+
+struct accel_host {
+    int fd; /* /dev/kvm */
+    bool emulates_ring0;
+    struct kvm_cpuid_table cpuid; /* supported; adapted for each vCPU */
+};
+
 struct accel_vm {
-    int kvm_fd;
+    const struct accel_host *host;
     int fd;
     int run_size; /* bytes of a vCPU's shared area */
-    bool emulates_ring0;
     bool coalesces_io;
     bool tsc_deadline;
     void *zeros; /* memory behind the range of vm_map_zeros */
     uint64_t zeros_size;
-    struct kvm_cpuid_table cpuid; /* supported by the host; adapted for each vCPU */
     const struct log *log;
     pthread_mutex_t ring_lock; /* consumers of the ring below */
 };
@@ -46,11 +53,9 @@ struct accel_vcpu {
     struct kvm_coalesced_mmio queued;
 };
 
-/* Open /dev/kvm and check that it is usable. Returns a descriptor or -errno with *error filled. */
-int kvm_open(struct uhyve_error *error);
-
-/* KVM_GET_SUPPORTED_CPUID. Returns 0 or -errno. */
-int kvm_get_supported_cpuid(int kvm_fd, struct kvm_cpuid_table *cpuid);
+/* host.c */
+int kvm_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error);
+void kvm_host_close(struct accel_host *host);
 
 /* A KVM whose guests have no XSAVE emulates ring 0 instead of running it: nested without VMX or SVM
  * beneath. */
@@ -58,8 +63,6 @@ bool kvm_cpuid_emulates_ring0(const struct kvm_cpuid_table *cpuid);
 
 /* Adapt for the vCPU with this index (spec/boot.md section 5.1). */
 void kvm_cpuid_adapt(struct kvm_cpuid_table *cpuid, unsigned index, bool tsc_deadline);
-
-int kvm_probe(bool *degraded, struct uhyve_error *error);
 
 int kvm_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **vcpu,
                     struct uhyve_error *error);

@@ -25,7 +25,7 @@ static int failed(struct uhyve_error *error, unsigned index, const char *what)
 
 static int set_cpuid(const struct accel_vcpu *vcpu)
 {
-    struct kvm_cpuid_table cpuid = vcpu->vm->cpuid;
+    struct kvm_cpuid_table cpuid = vcpu->vm->host->cpuid;
 
     kvm_cpuid_adapt(&cpuid, vcpu->index, vcpu->vm->tsc_deadline);
     return ioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid);
@@ -33,11 +33,12 @@ static int set_cpuid(const struct accel_vcpu *vcpu)
 
 static int set_msrs(const struct accel_vcpu *vcpu)
 {
+    /* A struct kvm_msrs with one entry. */
     struct {
-        struct kvm_msrs header;
+        uint32_t nmsrs, padding;
         struct kvm_msr_entry entry;
     } msrs = {
-        .header.nmsrs = 1,
+        .nmsrs = 1,
         .entry = {.index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRINGS},
     };
     return ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) == 1 ? 0 : -1;
@@ -115,7 +116,8 @@ static bool take_queued(struct accel_vcpu *vcpu)
     const unsigned size = (4096 - sizeof *ring) /
                           sizeof(struct kvm_coalesced_mmio); /* KVM_COALESCED_MMIO_MAX */
 
-    if (!ring || __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) == ring->first)
+    if (!ring || __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) ==
+                     __atomic_load_n(&ring->first, __ATOMIC_RELAXED))
         return false;
     pthread_mutex_lock(&vcpu->vm->ring_lock);
     bool found = __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) != ring->first;
@@ -164,7 +166,7 @@ static void exit_internal_error(const struct accel_vcpu *vcpu, struct accel_exit
 {
     if (vcpu->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
         exit_failed(exit, "KVM could not emulate an instruction%s",
-                    vcpu->vm->emulates_ring0
+                    vcpu->vm->host->emulates_ring0
                         ? " (on this machine it emulates all privileged code, and knows no SSE and "
                           "no XSAVE there)"
                         : "");
@@ -224,7 +226,7 @@ void kvm_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit)
             if (errno == EAGAIN)
                 continue;
             if (errno == EINTR) {
-                vcpu->run->immediate_exit = 0;
+                __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
                 exit->kind = ACCEL_EXIT_INTERRUPTED;
             } else {
                 exit_failed(exit, "KVM cannot run the CPU: %s", strerror(errno));

@@ -13,7 +13,7 @@
 #include "arch/x86_64/state.h"
 #include "boot/layout.h"
 
-#define X86_EXCEPTION_PORT 0xee
+#define X86_EXCEPTION_PORT    0xee
 #define X86_VECTOR_PAGE_FAULT 14
 
 /*

@@ -14,7 +14,7 @@
 #define DEVICE            "/dev/kvm"
 #define CPUID_1_ECX_XSAVE (1u << 26)
 
-int kvm_open(struct uhyve_error *error)
+static int open_device(struct uhyve_error *error)
 {
     int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
     if (fd < 0) {
@@ -41,37 +41,54 @@ int kvm_open(struct uhyve_error *error)
     return fd;
 }
 
-int kvm_get_supported_cpuid(int kvm_fd, struct kvm_cpuid_table *cpuid)
-{
-    cpuid->header = (struct kvm_cpuid2){.nent = KVM_CPUID_MAX};
-    return ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) == 0 ? 0 : -errno;
-}
-
 bool kvm_cpuid_emulates_ring0(const struct kvm_cpuid_table *cpuid)
 {
-    for (unsigned i = 0; i < cpuid->header.nent; i++)
+    for (unsigned i = 0; i < cpuid->nent; i++)
         if (cpuid->entries[i].function == 1)
             return !(cpuid->entries[i].ecx & CPUID_1_ECX_XSAVE);
     return true;
 }
 
-int kvm_probe(bool *degraded, struct uhyve_error *error)
+static int set_up(struct accel_host *host, struct uhyve_error *error)
 {
-    int fd = kvm_open(error);
-    if (fd < 0)
-        return fd;
-    struct kvm_cpuid_table *cpuid = malloc(sizeof *cpuid);
-    int err = cpuid ? kvm_get_supported_cpuid(fd, cpuid) : -ENOMEM;
-    if (err)
-        error_set(error, UHYVE_STATUS_FAILED, -err, DEVICE " does not tell its CPU features: %s",
-                  strerror(-err));
-    *degraded = !err && kvm_cpuid_emulates_ring0(cpuid);
+    host->fd = open_device(error);
+    if (host->fd < 0)
+        return host->fd;
+    host->cpuid.nent = KVM_CPUID_MAX;
+    if (ioctl(host->fd, KVM_GET_SUPPORTED_CPUID, &host->cpuid) != 0) {
+        int err = errno;
+        return error_set(error, UHYVE_STATUS_FAILED, err,
+                         DEVICE
+                         " does not tell the CPU features it supports: %s (it may be too new "
+                         "or too old for this uhyve)",
+                         strerror(err));
+    }
+    return 0;
+}
+
+int kvm_host_open(struct accel_host **result, bool *degraded, struct uhyve_error *error)
+{
+    struct accel_host *host = calloc(1, sizeof *host);
+    if (!host)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    int err = set_up(host, error);
+    if (err) {
+        kvm_host_close(host);
+        return err;
+    }
+    host->emulates_ring0 = *degraded = kvm_cpuid_emulates_ring0(&host->cpuid);
     if (*degraded)
         error_set(error, UHYVE_STATUS_FAILED, EOPNOTSUPP,
                   DEVICE " emulates privileged guest code instead of running it: it cannot run "
                          "kernels that use SSE or XSAVE, as Hermit does (this machine is itself a "
                          "virtual machine without nested virtualization)");
-    free(cpuid);
-    close(fd);
-    return err;
+    *result = host;
+    return 0;
+}
+
+void kvm_host_close(struct accel_host *host)
+{
+    if (host->fd >= 0)
+        close(host->fd);
+    free(host);
 }

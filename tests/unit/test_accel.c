@@ -1,0 +1,89 @@
+/* Choosing an accelerator, and what is said when there is none. What this machine has decides which
+ * of the outcomes is seen; each must be complete. */
+#include "unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "accel/accel.h"
+
+static unsigned infos;
+static char all_infos[4096];
+
+static void take_info(void *context, enum uhyve_level level, const char *text)
+{
+    infos++;
+    strncat(all_infos, text, sizeof all_infos - strlen(all_infos) - 1);
+}
+
+static const struct log collector = {take_info, NULL, UHYVE_LEVEL_INFO};
+
+/* A whole sentence that names the device and, in parentheses, what to do. */
+static void assert_reason(const struct uhyve_error *error)
+{
+    assert_int_equal(error->status, UHYVE_STATUS_FAILED);
+    assert_non_null(strstr(error->message, "/dev/kvm"));
+    assert_non_null(strchr(error->message, '('));
+    assert_int_equal(error->message[strlen(error->message) - 1], ')');
+    assert_null(strchr(error->message, '\n'));
+}
+
+static void choice_and_probe_agree(void **state)
+{
+    static const enum uhyve_accel wanted[] = {UHYVE_ACCEL_AUTO, UHYVE_ACCEL_KVM};
+    for (size_t i = 0; i < 2; i++) {
+        struct uhyve_error probe_error = {0}, error = {0};
+        struct accel_choice choice;
+        int probed = uhyve_probe(wanted[i], &probe_error);
+        all_infos[0] = '\0';
+        int selected = accel_select(wanted[i], &collector, &choice, &error);
+        assert_int_equal(selected == 0, choice.accel != NULL);
+        if (probed)
+            assert_reason(&probe_error);
+        if (selected) {
+            /* Nothing at all: the same reason as the probe's. */
+            assert_int_equal(probed, selected);
+            assert_string_equal(error.message, probe_error.message);
+        } else {
+            assert_string_equal(choice.accel->name, "kvm");
+            assert_non_null(strstr(all_infos, "using the accelerator 'kvm'"));
+            if (probed) {
+                assert_int_equal(probed, -EOPNOTSUPP); /* second best, and the log says why */
+                assert_non_null(strstr(all_infos, probe_error.message));
+            }
+        }
+        accel_release(&choice);
+        assert_null(choice.accel);
+        accel_release(&choice);
+    }
+}
+
+static void unknown_accelerators_are_a_usage_error(void **state)
+{
+    struct uhyve_error error = {0};
+    struct accel_choice choice;
+    assert_int_equal(uhyve_probe((enum uhyve_accel)77, &error), -EINVAL);
+    assert_int_equal(error.status, UHYVE_STATUS_USAGE);
+    assert_non_null(strstr(error.message, "accelerator"));
+    memset(&error, 0, sizeof error);
+    assert_int_equal(accel_select((enum uhyve_accel)77, &collector, &choice, &error), -EINVAL);
+    assert_int_equal(error.status, UHYVE_STATUS_USAGE);
+    assert_null(choice.accel);
+}
+
+static void reasons_are_optional(void **state)
+{
+    uhyve_probe(UHYVE_ACCEL_AUTO, NULL);
+    uhyve_probe((enum uhyve_accel)77, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(choice_and_probe_agree),
+        cmocka_unit_test(unknown_accelerators_are_a_usage_error),
+        cmocka_unit_test(reasons_are_optional),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
