@@ -103,7 +103,7 @@ void patch_image_each(void (*check)(const char *path))
     DIR *stream = directory ? opendir(directory) : NULL;
     struct dirent *entry;
     if (!stream) {
-        print_message("UHYVE_TEST_IMAGES names no directory: real images are left out\n");
+        print_message("# UHYVE_TEST_IMAGES names no directory: real images are left out\n");
         return;
     }
     while ((entry = readdir(stream)) != NULL) {

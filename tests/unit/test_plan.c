@@ -279,7 +279,7 @@ static void check_image(const char *path)
     patch_original(table, image.address, image.bytes, image.size);
     assert_memory_equal(image.bytes, before, image.size);
     print_message(
-        "%s: %zu sites, %zu doubtful, %zu in %zu trampolines, %zu traps, %zu as they are\n", path,
+        "# %s: %zu sites, %zu doubtful, %zu in %zu trampolines, %zu traps, %zu as they are\n", path,
         report.sites, report.doubtful, report.replaced, report.trampolines, report.trapped,
         report.untouched);
     free(table);

@@ -312,7 +312,7 @@ static void check_image(const char *path)
                 count++;
             }
     }
-    print_message("%s: %zu instructions, %zu sites\n", path, count, sweep.count);
+    print_message("# %s: %zu instructions, %zu sites\n", path, count, sweep.count);
     assert_true(count > 100);
     free(bits);
     free(found);
