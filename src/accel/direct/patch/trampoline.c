@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#define JUMP_SIZE 5
-
 /* Being written. `failed` sticks: something did not fit. */
 struct emitter {
     const struct trampoline_target *target;
@@ -162,29 +160,31 @@ static void emit_rdtscp(struct emitter *emitter, size_t start, struct patch_shap
     shape->commit = (uint8_t)(emitter->at - start);
 }
 
-static void emit_sequence(struct emitter *emitter, enum sweep_kind kind, struct patch_shape *shape)
+static void emit_sequence(struct emitter *emitter, enum sweep_kind kind, struct patch_shape *shapes)
 {
     size_t start = emitter->at;
-    *shape = (struct patch_shape){0};
+    struct patch_shape shape = {0};
     switch (kind) {
     case SWEEP_CLI:
-        emit_cli(emitter, start, shape);
+        emit_cli(emitter, start, &shape);
         break;
     case SWEEP_STI:
-        emit_sti(emitter, start, shape);
+        emit_sti(emitter, start, &shape);
         break;
     case SWEEP_PUSHF:
-        emit_pushfq(emitter, start, shape);
+        emit_pushfq(emitter, start, &shape);
         break;
     case SWEEP_POPF:
-        emit_popfq(emitter, start, shape);
+        emit_popfq(emitter, start, &shape);
         break;
     case SWEEP_RDTSCP:
-        emit_rdtscp(emitter, start, shape);
+        emit_rdtscp(emitter, start, &shape);
         break;
     default:
         emitter->failed = true;
     }
+    if (!emitter->failed)
+        shapes[kind] = shape;
 }
 
 static void emit_moved(struct emitter *emitter, const struct decode_insn *insn, const uint8_t *code,
@@ -284,7 +284,7 @@ bool trampoline_emit(const struct trampoline_target *target, struct patch *patch
         patch->steps[patch->step_count++] = (struct patch_step){(uint8_t)at, kind,
                                                                 (uint16_t)emitter.at};
         if (replaced)
-            emit_sequence(&emitter, kind, &shapes[kind]);
+            emit_sequence(&emitter, kind, shapes);
         else if (trampoline_can_move(&insn))
             emit_moved(&emitter, &insn, code, patch->address + at);
         else
