@@ -65,6 +65,9 @@ static int create_control(struct accel_vm *vm, struct uhyve_error *error)
     vm->header->ram_base = vm->ram->base;
     vm->header->ram_size = vm->ram->size;
     vm->header->lowest_mapping = lowest_mapping();
+    vm->header->area_address = code_choose_area(vm->ram, vm->cpu_count);
+    for (unsigned i = 0; i < vm->cpu_count && i < TRAMPOLINE_MAX_VCPUS; i++)
+        vm_shared_vcpu(vm, i)->selector = trampoline_selector(i);
     return 0;
 }
 
@@ -205,12 +208,6 @@ static void direct_vm_ignore_io(struct accel_vm *vm, uint16_t first, uint16_t la
     __atomic_store_n(&header->idle_port_count, count + 1, __ATOMIC_RELEASE);
 }
 
-static int direct_vm_code_loaded(struct accel_vm *vm, gpa_t start, uint64_t size,
-                                 struct uhyve_error *error)
-{
-    return code_sweep(vm, start, size, DIRECT_PAGE_TEXT, error);
-}
-
 const struct accel accel_direct = {
     .name = "direct",
     .shared_ram = true,
@@ -220,7 +217,7 @@ const struct accel accel_direct = {
     .vm_destroy = direct_vm_destroy,
     .vm_map_zeros = direct_vm_map_zeros,
     .vm_ignore_io = direct_vm_ignore_io,
-    .vm_code_loaded = direct_vm_code_loaded,
+    .vm_kernel_loaded = code_patch_kernel,
     .vcpu_create = direct_vcpu_create,
     .vcpu_destroy = direct_vcpu_destroy,
     .vcpu_run = direct_vcpu_run,

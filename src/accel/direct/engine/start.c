@@ -121,6 +121,25 @@ static void map_fixed(uint32_t step, uint64_t address, uint64_t size, int fd)
     check(step, sys_mmap(address, size, PROT_READ | PROT_WRITE, flags, fd, 0));
 }
 
+/* Trampolines are code of the guest's, states are its data; neither is in its page tables. */
+static void map_area(int control_fd)
+{
+    uint64_t area = engine.header->area_address, end = area + DIRECT_AREA_SIZE;
+
+    engine.flush[0][1] = DIRECT_GUEST_END;
+    if (!area)
+        return;
+    engine.area = area;
+    engine.flush[0][1] = area;
+    engine.flush[1][0] = end;
+    engine.flush[1][1] = DIRECT_GUEST_END - end;
+    check(3, sys_mmap(area, DIRECT_AREA_CODE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED,
+                      control_fd, DIRECT_AREA));
+    check(3, sys_mmap(area + DIRECT_AREA_CODE, DIRECT_AREA_SIZE - DIRECT_AREA_CODE,
+                      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, control_fd,
+                      DIRECT_AREA + DIRECT_AREA_CODE));
+}
+
 static void close_range(int first, int last)
 {
     if (first <= last)
@@ -149,6 +168,7 @@ static void set_up_memory(int control_fd)
     map_fixed(3, DIRECT_STACKS, (uint64_t)header->cpu_count * ENGINE_STACK_SIZE, -1);
     engine.ram = (uint8_t *)DIRECT_RAM_VIEW;
     engine.vcpus = (uint8_t *)(DIRECT_CONTROL + DIRECT_VCPUS);
+    engine.table = (const struct patch_table *)(DIRECT_CONTROL + DIRECT_TABLE);
     engine.sites = (const uint64_t *)(DIRECT_CONTROL + DIRECT_SITES);
     engine.page_kinds = (uint8_t *)(DIRECT_CONTROL + DIRECT_PAGE_KINDS);
 }
@@ -204,6 +224,9 @@ static void start_threads(void)
         cpu->shared = engine_vcpu(i);
         cpu->state = &cpu->shared->state;
         cpu->index = i;
+        if (engine.area)
+            cpu->trampoline = (struct trampoline_state *)(DIRECT_CONTROL + DIRECT_AREA +
+                                                          DIRECT_AREA_STATES + i * DIRECT_PAGE);
         apic_reset(cpu);
         msr_reset(cpu);
         check(6, entry_clone(flags, (void *)(memory + ENGINE_START_SIZE), &cpu->shared->tid));
@@ -228,6 +251,10 @@ void start_thread(void)
         .tid = (int32_t)sys_set_up(__NR_gettid, 0, 0, 0, 0),
     };
 
+    if (cpu->trampoline) {
+        /* How trampolines find the vCPU's state; the kernel keeps it across signals. */
+        __asm__ volatile("mov %0, %%es" : : "r"(cpu->shared->selector));
+    }
     check(7, sys_set_up(__NR_sigaltstack, (uint64_t)&stack, 0, 0, 0));
     check(7, sys_set_up(__NR_timer_create, CLOCK_MONOTONIC, (uint64_t)&event, (uint64_t)&cpu->timer,
                         0));
@@ -255,6 +282,7 @@ void start(const uint64_t *stack)
     engine.ram_fd = header->ram_fd;
     engine.life_fd = header->life_fd;
     set_up_memory(control_fd);
+    map_area(control_fd);
     close_other_descriptors();
     drop_privileges();
     header->pid = (int32_t)sys_set_up(__NR_getpid, 0, 0, 0, 0);
