@@ -71,14 +71,10 @@ static int create_control(struct accel_vm *vm, struct uhyve_error *error)
     return 0;
 }
 
-/* Spinning pays only if both sides of every vCPU have a host CPU. */
-static uint32_t spin_us(unsigned cpu_count)
+static unsigned host_cpus(void)
 {
     cpu_set_t set;
-
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 0;
-    return (unsigned)CPU_COUNT(&set) > cpu_count ? SPIN_US : 0;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
 static void direct_vm_destroy(struct accel_vm *vm)
@@ -124,7 +120,9 @@ static int direct_vm_create(struct accel_host *host, const struct accel_vm_confi
     vm->cpu_count = config->cpu_count;
     vm->control_fd = -1;
     vm->process.life_fd = -1;
-    vm->spin_us = spin_us(vm->cpu_count);
+    /* Waiting actively pays only if both sides of every vCPU have a host CPU. */
+    vm->spin_us = host_cpus() > vm->cpu_count ? SPIN_US : 0;
+    vm->shares_cpus = host_cpus() < vm->cpu_count;
     vm->tsc_start = tsc_sample_now();
     pthread_mutex_init(&vm->lock, NULL);
     pthread_mutex_init(&vm->process.lock, NULL);
