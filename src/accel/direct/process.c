@@ -83,6 +83,13 @@ static int open_file(void)
     return err ? err : fd;
 }
 
+#ifdef __SANITIZE_THREAD__
+/* ThreadSanitizer takes clone for a fork and, as this child shares the memory, stops watching the
+ * parent. */
+int __clone(int (*function)(void *), void *stack, int flags, void *argument, ...);
+#define clone __clone
+#endif
+
 struct child {
     int program_fd;
     int inherited[3];
