@@ -5,6 +5,9 @@
 
 #include "accel/direct/engine/syscalls.h"
 
+#define PAUSE_YIELDS   2
+#define PAUSE_SLEEP_US 20
+
 struct interval_timer {
     struct __kernel_timespec interval, value;
 };
@@ -33,6 +36,26 @@ void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
 {
     struct __kernel_timespec timeout = time_until(deadline);
     sys_futex(&cpu->shared->sequence, FUTEX_WAIT, sequence, deadline ? &timeout : (void *)0);
+}
+
+/*
+ * Yielding is quick, but only helps if the other vCPU is next in the host's queue. Sleeping a
+ * moment lets it run for sure, and who has slept soon gets a CPU again on a busy host.
+ */
+void wait_for_others(struct cpu *cpu)
+{
+    uint64_t now = rdtsc(), khz = engine.header->tsc_khz;
+
+    if (cpu->pause_rip != cpu->state->rip || now - cpu->pause_time > khz) /* 1 ms */
+        cpu->pauses = 0;
+    cpu->pause_rip = cpu->state->rip;
+    if (++cpu->pauses <= PAUSE_YIELDS) {
+        sys_sched_yield();
+    } else {
+        uint32_t sequence = __atomic_load_n(&cpu->shared->sequence, __ATOMIC_SEQ_CST);
+        wait_for_event(cpu, sequence, now + khz * PAUSE_SLEEP_US / 1000);
+    }
+    cpu->pause_time = rdtsc();
 }
 
 void wait_arm_timer(struct cpu *cpu)

@@ -21,6 +21,9 @@ static inline void wait_set_mode(struct cpu *cpu, enum direct_mode mode)
  * limit). May return early. */
 void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline);
 
+/* PAUSE: give way to the vCPU that holds what this one waits for. */
+void wait_for_others(struct cpu *cpu);
+
 /* Have the host's timer interrupt the guest when the local APIC's timer is due. */
 void wait_arm_timer(struct cpu *cpu);
 
