@@ -99,9 +99,6 @@ struct cpu {
     bool stepping;       /* TF is set for the engine's own purposes */
     bool flags_restored; /* POPF or IRET has enabled interrupts; see trap.c about CR0.TS */
 
-    uint64_t pause_rip, pause_time; /* the last PAUSE that trapped: where, and TSC behind it */
-    unsigned pauses;                /* in a row */
-
     int32_t timer;        /* the host's timer */
     uint64_t timer_armed; /* TSC at which it fires; 0: it does not */
 
