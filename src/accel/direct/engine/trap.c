@@ -271,9 +271,11 @@ static bool handle_event(struct cpu *cpu)
         trap_deliver(cpu, &(struct fault){.vector = VECTOR_NMI}, INTERRUPT_EXTERNAL);
         return true;
     }
+    /* Also while interrupts are disabled: a timer that has run out must not be armed again and
+     * again, each time to interrupt the guest before its next instruction. */
+    apic_poll_timer(cpu);
     if (!(state->rflags & X86_RFLAGS_IF))
         return false;
-    apic_poll_timer(cpu);
     int vector = apic_pending(cpu);
     if (vector >= 0 && shadow) {
         cpu->stepping = true;
