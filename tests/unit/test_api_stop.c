@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -31,6 +32,9 @@ struct stopper {
 static void *stop_later(void *context)
 {
     struct stopper *stopper = context;
+    sigset_t all;
+    sigfillset(&all); /* signals are for the thread that runs the guest */
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     if (stopper->after_us == AFTER_OUTPUT)
         while (lseek(stopper->api->out, 0, SEEK_END) == 0)
             sleep_us(1000);
@@ -169,7 +173,7 @@ static void stop_while_nobody_reads_the_output(void **state)
 }
 
 static struct uhyve_vm *signalled_vm;
-static volatile sig_atomic_t signals;
+static atomic_int signals; /* without a lock */
 
 static void count_signal(int number)
 {
