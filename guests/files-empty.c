@@ -5,7 +5,6 @@
 #include "lib/build.h"
 #include "lib/hypercall.h"
 #include "lib/tap.h"
-#include "lib/text.h"
 
 #define NO_SUCH_FD 77
 

@@ -4,15 +4,10 @@
  */
 #include "hostile.h"
 
-#include <stddef.h>
-
-#include "lib/boot.h"
 #include "lib/cpu.h"
 #include "lib/paging.h"
-#include "lib/print.h"
 #include "lib/smp.h"
 #include "lib/tap.h"
-#include "lib/text.h"
 
 static uint8_t block[2048] __attribute__((aligned(4096)));
 
@@ -73,6 +68,9 @@ void attack_ports(void)
     }
     tap_ok(hostile_is_filled(block, sizeof(block)), "unknown ports change nothing");
 
+    for (uint16_t port = 0; port <= 0xff; port++) /* those that fit into the instruction */
+        if (!port_is_known(port))
+            out_sized(port, 1, UINT64_MAX);
     for (uint32_t port = 0; port <= 0xffff; port += 61)
         for (unsigned size = 1; size <= 4 && !port_is_known((uint16_t)port); size *= 2)
             out_sized((uint16_t)port, size, UINT64_MAX);

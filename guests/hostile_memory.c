@@ -5,10 +5,7 @@
 
 #include <stddef.h>
 
-#include "lib/args.h"
-#include "lib/boot.h"
 #include "lib/paging.h"
-#include "lib/print.h"
 #include "lib/tap.h"
 #include "lib/text.h"
 

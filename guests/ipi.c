@@ -4,7 +4,6 @@
  */
 #include "lib/apic.h"
 #include "lib/cpu.h"
-#include "lib/print.h"
 #include "lib/smp.h"
 #include "lib/tap.h"
 #include "lib/trap.h"

@@ -9,7 +9,6 @@
 #include "lib/args.h"
 #include "lib/boot.h"
 #include "lib/cpu.h"
-#include "lib/print.h"
 #include "lib/tap.h"
 #include "lib/trap.h"
 

@@ -62,8 +62,9 @@ enum uhyve_level {
 
 /* Who executes guest code. */
 enum uhyve_accel {
-    UHYVE_ACCEL_AUTO, /* the first that can run a Hermit guest on this machine */
-    UHYVE_ACCEL_KVM,  /* Linux KVM */
+    UHYVE_ACCEL_AUTO,   /* the first that can run a Hermit guest on this machine */
+    UHYVE_ACCEL_KVM,    /* Linux KVM */
+    UHYVE_ACCEL_DIRECT, /* natively in a confined process; needs no virtualization hardware */
 };
 
 #define UHYVE_MIB            (UINT64_C(1) << 20)

@@ -4,7 +4,6 @@
 #include <stdint.h>
 
 #include "lib/hypercall.h"
-#include "lib/text.h"
 
 struct output {
     void (*write)(const void *buffer, size_t size);

@@ -1,7 +1,5 @@
 #include "lib/smp.h"
 
-#include <stddef.h>
-
 #include "lib/boot.h"
 #include "lib/cpu.h"
 #include "lib/hypercall.h"

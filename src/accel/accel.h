@@ -68,6 +68,7 @@ struct accel_vm_config {
 
 struct accel {
     const char *name;
+    bool shared_ram; /* guest RAM must be a file (ram_options.shared) */
     /*
      * Open what this machine has for it. Returns 0 and a handle, or -errno with the reason and the
      * remedy in *error. *degraded is set, with a reason in *error too, where guests run that do
@@ -87,6 +88,17 @@ struct accel {
      * Optional service. */
     void (*vm_map_zeros)(struct accel_vm *vm, gpa_t start, uint64_t size);
 
+    /* Nothing is behind the ports first ... last: writes may be dropped and reads answer ones
+     * without an exit. Optional service. */
+    void (*vm_ignore_io)(struct accel_vm *vm, uint16_t first, uint16_t last);
+    /*
+     * [start, start + size) of guest RAM holds code of the kernel. Called when it has been loaded
+     * and before any vCPU runs; the accelerator may change it where the guest cannot notice.
+     * Optional: an accelerator that runs code as it is has none.
+     */
+    int (*vm_code_loaded)(struct accel_vm *vm, gpa_t start, uint64_t size,
+                          struct uhyve_error *error);
+
     int (*vcpu_create)(struct accel_vm *vm, unsigned index, struct accel_vcpu **vcpu,
                        struct uhyve_error *error);
     void (*vcpu_destroy)(struct accel_vcpu *vcpu);
@@ -100,6 +112,7 @@ struct accel {
     uint32_t (*vcpu_tsc_khz)(struct accel_vcpu *vcpu); /* 0: unknown */
 };
 
+extern const struct accel accel_direct;
 extern const struct accel accel_kvm;
 
 /* An accelerator that was found to work, and its handle. */

@@ -9,6 +9,7 @@ static const struct {
     const struct accel *accel;
 } accelerators[] = {
     {UHYVE_ACCEL_KVM, &accel_kvm},
+    {UHYVE_ACCEL_DIRECT, &accel_direct},
 };
 
 #define ACCELERATORS (sizeof accelerators / sizeof *accelerators)

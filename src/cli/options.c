@@ -67,6 +67,7 @@ static int set_accel(SETTER_PARAMETERS)
     } modes[] = {
         {"auto", UHYVE_ACCEL_AUTO},
         {"kvm", UHYVE_ACCEL_KVM},
+        {"direct", UHYVE_ACCEL_DIRECT},
     };
 
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
@@ -74,7 +75,8 @@ static int set_accel(SETTER_PARAMETERS)
             settings->params.accel = modes[i].accel;
             return 0;
         }
-    return option_refuse(source, error, "'%.80s' is not an accelerator (use auto or kvm)", value);
+    return option_refuse(source, error, "'%.80s' is not an accelerator (use auto, kvm or direct)",
+                         value);
 }
 
 static int set_no_aslr(SETTER_PARAMETERS)

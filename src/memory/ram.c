@@ -1,35 +1,52 @@
 #include "memory/ram.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "util/error.h"
 #include "util/text.h"
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
 
-static void *map_anonymous(uint64_t size)
+static void *map(void *at, uint64_t size, int fd)
 {
-    return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-                0);
+    int flags = (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | (at ? MAP_FIXED : 0);
+    return mmap(at, size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
 }
 
 /* Recent kernels align large mappings themselves; elsewhere ask for more and cut both ends off. */
-static void *map_aligned(uint64_t size)
+static void *map_aligned(uint64_t size, int fd)
 {
-    uint8_t *memory = map_anonymous(size);
+    uint8_t *memory = map(NULL, size, fd);
     if (memory == MAP_FAILED || (uintptr_t)memory % HUGE_PAGE == 0)
         return memory;
     munmap(memory, size);
-    memory = map_anonymous(size + HUGE_PAGE);
+    memory = map(NULL, size + HUGE_PAGE, -1);
     if (memory == MAP_FAILED)
         return memory;
     size_t head = -(uintptr_t)memory % HUGE_PAGE;
     if (head)
         munmap(memory, head);
     munmap(memory + head + size, HUGE_PAGE - head);
-    return memory + head;
+    return fd < 0 ? memory + head : map(memory + head, size, fd);
+}
+
+/* A file that nobody can shrink, which would take memory away from under the VMM's feet. */
+static int create_file(uint64_t size)
+{
+    int fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t)size) != 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    return fd;
 }
 
 static int advise(const struct ram *ram, int advice, const char *option, struct uhyve_error *error)
@@ -44,15 +61,19 @@ static int advise(const struct ram *ram, int advice, const char *option, struct 
 int ram_alloc(struct ram *ram, gpa_t base, uint64_t size, const struct ram_options *options,
               struct uhyve_error *error)
 {
-    void *host = map_aligned(size);
+    int fd = options->shared ? create_file(size) : -1;
+    void *host = options->shared && fd < 0 ? MAP_FAILED : map_aligned(size, fd);
     if (host == MAP_FAILED) {
         char text[32];
-        int err = errno;
+        int err = options->shared && fd < 0 ? -fd : errno;
+        if (fd >= 0)
+            close(fd);
         return error_set(error, UHYVE_STATUS_FAILED, err,
                          "cannot reserve %s of guest memory: %s (use a smaller -m)",
                          text_format_size(text, sizeof text, size), strerror(err));
     }
-    *ram = (struct ram){.base = base, .size = size, .host = host};
+    *ram = (struct ram){
+        .base = base, .size = size, .host = host, .fd = fd, .shared = options->shared};
     /* Guest memory is large and of no use in a core dump of the VMM. */
     madvise(host, size, MADV_DONTDUMP);
     int err = 0;
@@ -69,6 +90,8 @@ void ram_free(struct ram *ram)
 {
     if (ram->host)
         munmap(ram->host, ram->size);
+    if (ram->shared)
+        close(ram->fd);
     *ram = (struct ram){0};
 }
 

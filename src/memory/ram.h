@@ -25,11 +25,14 @@ struct ram {
     gpa_t base;
     uint64_t size; /* bytes */
     uint8_t *host; /* where the VMM sees it; aligned to 2 MiB, so that huge pages fit */
+    int fd;        /* shared RAM: the file it is made of, whose offset 0 is `base` */
+    bool shared;
 };
 
 struct ram_options {
-    bool thp; /* ask for transparent huge pages */
-    bool ksm; /* allow merging of equal pages */
+    bool thp;    /* ask for transparent huge pages */
+    bool ksm;    /* allow merging of equal pages */
+    bool shared; /* make it of a file of fixed size that another process can map */
 };
 
 /*

@@ -137,7 +137,7 @@ static bool read_bios_area(struct vcpu *vcpu, const struct accel_exit *exit)
     if (exit->mmio.write || gpa < BIOS_AREA_START || gpa >= BIOS_AREA_END)
         return false;
     memset(exit->mmio.data, 0, exit->mmio.size);
-    if (!atomic_exchange(&vm->bios_area_mapped, true))
+    if (!atomic_exchange(&vm->bios_area_mapped, true) && vm->accel->vm_map_zeros)
         vm->accel->vm_map_zeros(vm->machine, BIOS_AREA_START, BIOS_AREA_END - BIOS_AREA_START);
     return true;
 }

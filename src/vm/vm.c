@@ -5,6 +5,7 @@
  *     uhyve_run      vCPUs, kernel and boot structures -> run -> collect the end
  *     uhyve_destroy  release, in reverse
  */
+#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@
 #include "util/error.h"
 #include "vm/vm.h"
 
-#define PCI_ADDRESS_PORT 0xcf8
+#define PCI_ADDRESS_PORT   0xcf8
+#define PCI_DATA_PORT_LAST 0xcff
 
 uint64_t vm_now(void)
 {
@@ -137,7 +139,8 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
               (unsigned long long)vm->layout.stack, (unsigned long long)vm->layout.kernel_start,
               (unsigned long long)vm->layout.kernel_end);
 
-    const struct ram_options ram_options = {.thp = params->thp, .ksm = params->ksm};
+    const struct ram_options ram_options = {
+        .thp = params->thp, .ksm = params->ksm, .shared = vm->accel->shared_ram};
     const struct accel_vm_config config = {
         .ram = &vm->ram,
         .cpu_count = params->cpu_count,
@@ -154,7 +157,9 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         return err;
     /* Kernels since 2026 probe 1,024 PCI functions at every boot: their address writes need no
      * exit. */
-    if (vm->elf.interface > 1)
+    if (vm->accel->vm_ignore_io)
+        vm->accel->vm_ignore_io(vm->machine, PCI_ADDRESS_PORT, PCI_DATA_PORT_LAST);
+    if (vm->elf.interface > 1 && vm->accel->vm_coalesce_io)
         vm->accel->vm_coalesce_io(vm->machine, PCI_ADDRESS_PORT, 4);
     vm->hypercalls.ram = &vm->ram;
     vm->hypercalls.log = &vm->log;
@@ -191,6 +196,21 @@ int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
     return err;
 }
 
+/* Tell the accelerator where the kernel's code is. */
+static int announce_code(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < vm->elf.load_count && vm->accel->vm_code_loaded && !err; i++) {
+        const struct elf_load *load = &vm->elf.load[i];
+        if (load->flags & PF_X)
+            err = vm->accel->vm_code_loaded(vm->machine,
+                                            vm->layout.kernel_start + (load->vaddr - vm->elf.start),
+                                            load->filesz, error);
+    }
+    return err;
+}
+
 /* Kernel, descriptor tables and page tables. */
 static int load(struct uhyve_vm *vm, struct uhyve_error *error)
 {
@@ -198,6 +218,9 @@ static int load(struct uhyve_vm *vm, struct uhyve_error *error)
     uint8_t *kernel = ram_at(&vm->ram, layout->kernel_start, vm->elf.size);
 
     int err = elf_load(&vm->elf, &vm->image, kernel, layout->kernel_start, error);
+    if (err)
+        return err;
+    err = announce_code(vm, error);
     if (err)
         return err;
     bool legacy = !elf_version_at_least(&vm->elf.version, 0, 10, 0);

@@ -350,6 +350,15 @@ program: fourth"
     done
 }
 
+@test "the guest's time is the host's" {
+    local begin=${EPOCHREALTIME/[.,]/}
+    run_uhyve "$(guest timer-v2)" -- -- 300
+    local microseconds=$((${EPOCHREALTIME/[.,]/} - begin))
+    expect_status 0
+    # Three sleeps. More may be the host's fault; three times as much is not.
+    ((microseconds >= 3 * 300000 && microseconds < 9 * 300000))
+}
+
 @test "CPUs wake each other by interrupts" {
     for generation in v1 v2; do
         for count in 1 3; do
@@ -357,6 +366,15 @@ program: fourth"
             expect_status 0
             expect_tap
         done
+    done
+}
+
+@test "vector registers belong to their CPU and survive hypercalls" {
+    skip_unless_native_kvm
+    for generation in v1 v2; do
+        run_uhyve -c 3 "$(guest fpu-$generation)"
+        expect_status 0
+        expect_tap
     done
 }
 
@@ -395,9 +413,9 @@ END
 
 @test "SIGTERM and SIGINT end a guest that computes, idles or is halted" {
     for image in spin-forever-v1 hlt-idle-v2 hlt-forever-v2; do
-        run_limited timeout --preserve-status -s TERM 1 "$UHYVE" -c 2 "$(guest $image)"
+        run_limited timeout --preserve-status -k 5 -s TERM 1 "$UHYVE" -c 2 "$(guest $image)"
         expect_status 143
-        run_limited timeout --preserve-status -s INT 1 "$UHYVE" "$(guest $image)"
+        run_limited timeout --preserve-status -k 5 -s INT 1 "$UHYVE" "$(guest $image)"
         expect_status 130
     done
 }

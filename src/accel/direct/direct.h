@@ -1,0 +1,113 @@
+/*
+ * The accelerator 'direct', VMM side: runs guests natively on machines without virtualization
+ * hardware. Guest code executes in the engine, a separate process that this side starts, feeds and
+ * watches; engine/engine.h has the theory of operation.
+ *
+ *     probe.c    can this machine do it
+ *     process.c  the engine's process: start, death
+ *     vm.c       a VM and its control memory (shared.h)
+ *     vcpu.c     entering the guest, and what comes back
+ *     code.c     finding and patching instructions that do not trap by themselves
+ *     tsc.c      frequency of the time stamp counter
+ *
+ * The engine can die at any moment, for instance because the host runs out of memory. A watcher
+ * thread waits for that; it marks the VM as dead and wakes all vCPU threads, which then fail.
+ */
+#ifndef ACCEL_DIRECT_DIRECT_H
+#define ACCEL_DIRECT_DIRECT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "accel/accel.h"
+#include "accel/direct/shared.h"
+
+/* The engine's process. */
+struct direct_process {
+    pid_t pid;   /* 0: none */
+    int life_fd; /* the engine ends when this is closed */
+    pthread_t watcher;
+    bool watched;
+    pthread_mutex_t lock; /* while held with !dead, the pid is the engine's */
+    atomic_bool dead;
+    int wait_status; /* valid when dead */
+};
+
+/* Where the frequency measurement started. */
+struct tsc_sample {
+    uint64_t tsc;
+    uint64_t ns;
+};
+
+struct accel_vm {
+    const struct ram *ram;
+    const struct log *log;
+    unsigned cpu_count;
+    struct direct_process process;
+    int control_fd;
+    uint8_t *control; /* the control memory */
+    size_t control_size;
+    struct direct_header *header; /* its first page */
+    struct tsc_sample tsc_start;
+    pthread_mutex_t lock; /* sites, page kinds, start-up */
+    bool ready;
+    uint32_t site_count;
+    uint32_t spin_us; /* how long the two sides of a vCPU wait actively for each other */
+};
+
+struct accel_vcpu {
+    struct accel_vm *vm;
+    unsigned index;
+    struct direct_vcpu *shared;
+    atomic_bool kicked; /* since the last exit INTERRUPTED */
+    struct spin spin;
+    bool reading; /* `data` answers the current exit */
+    uint8_t data[8];
+};
+
+int direct_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error);
+void direct_host_close(struct accel_host *host);
+
+/*
+ * Start the engine. `control_fd` and `ram_fd` are inherited; the header is filled in but for the
+ * descriptors. Returns 0 or -errno with *error filled. process_stop kills and reaps it; allowed on
+ * a zeroed structure.
+ */
+int process_start(struct accel_vm *vm, struct uhyve_error *error);
+void process_stop(struct direct_process *process);
+
+/* Send a signal to one of the engine's threads, or to the engine if `tid` is 0. No effect if it is
+ * dead. */
+void process_signal(struct direct_process *process, pid_t tid, int signal);
+
+/* Why the engine ended, for people. */
+void process_describe_death(const struct direct_process *process, char *text, size_t size);
+
+/* Called by the watcher once process.dead is set. */
+void vm_engine_died(struct accel_vm *vm);
+
+/* Wait until the engine has started, once. Returns 0 or -errno with *error filled. */
+int vm_wait_ready(struct accel_vm *vm, struct uhyve_error *error);
+
+struct direct_vcpu *vm_shared_vcpu(const struct accel_vm *vm, unsigned index);
+
+int direct_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **vcpu,
+                       struct uhyve_error *error);
+void direct_vcpu_destroy(struct accel_vcpu *vcpu);
+void direct_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit);
+void direct_vcpu_kick(struct accel_vcpu *vcpu);
+int direct_vcpu_get_state(struct accel_vcpu *vcpu, struct x86_state *state);
+int direct_vcpu_set_state(struct accel_vcpu *vcpu, const struct x86_state *state);
+uint32_t direct_vcpu_tsc_khz(struct accel_vcpu *vcpu);
+
+/* Sweep [start, start + size) of guest RAM and patch what is found; `kind` is what the pages are
+ * from then on. Returns 0 or -errno with *error filled. */
+int code_sweep(struct accel_vm *vm, gpa_t start, uint64_t size, enum direct_page_kind kind,
+               struct uhyve_error *error);
+
+struct tsc_sample tsc_sample_now(void);
+/* Frequency in kHz, as the processor tells it or measured since `start`; takes up to 2 ms. */
+uint32_t tsc_frequency(const struct tsc_sample *start);
+
+#endif

@@ -1,0 +1,113 @@
+#include "accel/direct/engine/exit.h"
+
+#include <linux/futex.h>
+
+#include "accel/direct/engine/memory.h"
+#include "accel/direct/engine/operand.h"
+#include "accel/direct/engine/syscalls.h"
+
+static bool my_turn(const struct direct_vcpu *shared)
+{
+    return __atomic_load_n(&shared->turn, __ATOMIC_ACQUIRE) == DIRECT_TURN_ENGINE;
+}
+
+static void wait_for_turn(struct direct_vcpu *shared)
+{
+    uint32_t cpu;
+    uint64_t start = spin_now(&cpu);
+    uint32_t limit = spin_limit(&shared->spin, cpu, shared->vmm_cpu);
+
+    while (rdtsc() - start < limit) {
+        if (my_turn(shared)) {
+            spin_succeeded(&shared->spin);
+            return;
+        }
+        __asm__ volatile("pause");
+    }
+    while (!my_turn(shared)) {
+        spin_failed(&shared->spin);
+        __atomic_store_n(&shared->engine_sleeps, 1, __ATOMIC_SEQ_CST);
+        if (!my_turn(shared))
+            sys_futex(&shared->turn, FUTEX_WAIT, DIRECT_TURN_VMM, 0);
+        __atomic_store_n(&shared->engine_sleeps, 0, __ATOMIC_RELAXED);
+    }
+}
+
+static void load_bases(const struct cpu *cpu)
+{
+    operand_set_segment_base(SEGMENT_FS, cpu->state->fs.base);
+    operand_set_segment_base(SEGMENT_GS, cpu->state->gs.base);
+}
+
+void exit_wait(struct cpu *cpu)
+{
+    wait_for_turn(cpu->shared);
+    load_bases(cpu);
+}
+
+static void leave(struct cpu *cpu, enum direct_exit_kind kind)
+{
+    struct direct_vcpu *shared = cpu->shared;
+
+    shared->exit.kind = kind;
+    cpu->state->fs.base = operand_segment_base(SEGMENT_FS);
+    cpu->state->gs.base = operand_segment_base(SEGMENT_GS);
+    cpu->state->cr8 = shared->apic.tpr >> 4;
+    spin_now(&shared->engine_cpu);
+    __atomic_store_n(&shared->turn, DIRECT_TURN_VMM, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&shared->vmm_sleeps, __ATOMIC_SEQ_CST))
+        sys_futex(&shared->turn, FUTEX_WAKE, 1, 0);
+    wait_for_turn(shared);
+    load_bases(cpu);
+}
+
+void exit_io(struct cpu *cpu, uint16_t port, bool write, uint32_t *data, unsigned size)
+{
+    struct direct_exit *exit = &cpu->shared->exit;
+
+    exit->port = port;
+    exit->size = size;
+    exit->write = write;
+    memory_copy(exit->data, data, 4);
+    leave(cpu, DIRECT_EXIT_IO);
+    memory_copy(data, exit->data, 4);
+}
+
+void exit_mmio(struct cpu *cpu, uint64_t gpa, bool write, uint8_t *data, unsigned size)
+{
+    struct direct_exit *exit = &cpu->shared->exit;
+
+    exit->gpa = gpa;
+    exit->size = size;
+    exit->write = write;
+    memory_copy(exit->data, data, size);
+    leave(cpu, DIRECT_EXIT_MMIO);
+    if (!write)
+        memory_copy(data, exit->data, size);
+}
+
+void exit_sweep(struct cpu *cpu, uint64_t gpa)
+{
+    cpu->shared->exit.gpa = gpa;
+    leave(cpu, DIRECT_EXIT_SWEEP);
+}
+
+void exit_interrupted(struct cpu *cpu)
+{
+    leave(cpu, DIRECT_EXIT_INTERRUPTED);
+}
+
+void exit_shutdown(struct cpu *cpu)
+{
+    leave(cpu, DIRECT_EXIT_SHUTDOWN);
+}
+
+void exit_failed(struct cpu *cpu, const char *reason)
+{
+    char *to = cpu->shared->exit.reason, *last = to + sizeof cpu->shared->exit.reason - 1;
+
+    while (*reason && to < last)
+        *to++ = *reason++;
+    *to = '\0';
+    leave(cpu, DIRECT_EXIT_FAILED);
+}

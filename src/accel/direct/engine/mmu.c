@@ -1,0 +1,185 @@
+#include "accel/direct/engine/mmu.h"
+
+#include "accel/direct/engine/device.h"
+#include "accel/direct/engine/memory.h"
+
+#define LEVELS 4
+
+static bool page_fault(struct cpu *cpu, uint64_t gva, enum access access, uint32_t error)
+{
+    if (access == ACCESS_WRITE)
+        error |= PF_WRITE;
+    if (access == ACCESS_EXECUTE &&
+        ((cpu->state->efer & X86_EFER_NXE) || (cpu->state->cr4 & CR4_SMEP)))
+        error |= PF_FETCH;
+    raise_fault(cpu, VECTOR_PF, error);
+    cpu->fault.address = gva;
+    return false;
+}
+
+/* Other vCPUs change entries at the same time: set bits atomically, and only in the entry that was
+ * checked. */
+static void set_bits(uint64_t *entry, uint64_t seen, uint64_t bits)
+{
+    if ((seen & bits) != bits)
+        __atomic_compare_exchange_n(entry, &seen, seen | bits, false, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED);
+}
+
+/* Bits that must be zero in an entry: above the physical address width only NX is checked, because
+ * guests have no reason to set others. */
+static bool reserved_bits(const struct cpu *cpu, uint64_t entry, unsigned level)
+{
+    if ((entry & PTE_NX) && !(cpu->state->efer & X86_EFER_NXE))
+        return true;
+    if (level == 3)
+        return entry & PTE_LARGE;
+    if (level > 0 && (entry & PTE_LARGE))
+        /* Address bits below the page size; bit 12 is the PAT bit. */
+        return entry & PTE_FRAME & ((UINT64_C(1) << (12 + 9 * level)) - 1) & ~UINT64_C(0x1fff);
+    return false;
+}
+
+bool mmu_translate(struct cpu *cpu, uint64_t gva, enum access access, struct translation *result)
+{
+    uint64_t table = cpu->state->cr3 & PTE_FRAME;
+    bool writable = true, user = true, executable = true;
+
+    if (!is_canonical(gva))
+        return raise_fault(cpu, VECTOR_GP, 0);
+    for (unsigned level = LEVELS - 1;; level--) {
+        uint64_t *slot = ram_view(table + 8 * (gva >> (12 + 9 * level) & 511), 8);
+        if (!slot)
+            return page_fault(cpu, gva, access, 0); /* reads of missing memory give no entry here */
+        uint64_t entry = __atomic_load_n(slot, __ATOMIC_RELAXED);
+        if (!(entry & PTE_PRESENT))
+            return page_fault(cpu, gva, access, 0);
+        if (reserved_bits(cpu, entry, level))
+            return page_fault(cpu, gva, access, PF_PRESENT | PF_RESERVED);
+        writable = writable && (entry & PTE_WRITABLE);
+        user = user && (entry & PTE_USER);
+        executable = executable && !(entry & PTE_NX);
+        if (level > 0 && !(entry & PTE_LARGE)) {
+            set_bits(slot, entry, PTE_ACCESSED);
+            table = entry & PTE_FRAME;
+            continue;
+        }
+        writable = writable || !(cpu->state->cr0 & X86_CR0_WP);
+        executable = executable && !(user && (cpu->state->cr4 & CR4_SMEP));
+        if ((access == ACCESS_WRITE && !writable) || (access == ACCESS_EXECUTE && !executable))
+            return page_fault(cpu, gva, access, PF_PRESENT);
+        uint64_t bits = PTE_ACCESSED | (access == ACCESS_WRITE ? PTE_DIRTY : 0);
+        set_bits(slot, entry, bits);
+        uint64_t mask = (UINT64_C(1) << (12 + 9 * level)) - 1;
+        *result = (struct translation){
+            .gpa = (entry & PTE_FRAME & ~mask) | (gva & mask),
+            .level = level,
+            .entry = slot,
+            .writable = writable && ((entry | bits) & PTE_DIRTY),
+            .executable = executable,
+        };
+        return true;
+    }
+}
+
+static unsigned to_page_end(uint64_t gva, unsigned size)
+{
+    unsigned room = DIRECT_PAGE - (unsigned)(gva % DIRECT_PAGE);
+    return size < room ? size : room;
+}
+
+bool mmu_read(struct cpu *cpu, uint64_t gva, void *to, unsigned size)
+{
+    uint8_t *out = to;
+    struct translation t;
+
+    for (unsigned n; size; size -= n, gva += n, out += n) {
+        n = to_page_end(gva, size);
+        if (!mmu_translate(cpu, gva, ACCESS_READ, &t))
+            return false;
+        const void *view = ram_view(t.gpa, n);
+        if (view)
+            memory_copy(out, view, n);
+        else
+            device_access(cpu, t.gpa, false, out, n);
+    }
+    return true;
+}
+
+bool mmu_write(struct cpu *cpu, uint64_t gva, const void *from, unsigned size)
+{
+    const uint8_t *in = from;
+    struct translation t;
+
+    /* Both pages are checked before either is written. */
+    if (to_page_end(gva, size) < size && !mmu_translate(cpu, gva + size - 1, ACCESS_WRITE, &t))
+        return false;
+    for (unsigned n; size; size -= n, gva += n, in += n) {
+        uint8_t value[16];
+        n = to_page_end(gva, size);
+        if (!mmu_translate(cpu, gva, ACCESS_WRITE, &t))
+            return false;
+        void *view = ram_view(t.gpa, n);
+        if (view) {
+            memory_copy(view, in, n);
+            continue;
+        }
+        n = n < sizeof value ? n : sizeof value;
+        memory_copy(value, in, n);
+        device_access(cpu, t.gpa, true, value, n);
+    }
+    return true;
+}
+
+/* Index of the first site at or above `gpa`. */
+static uint32_t find_site(uint64_t gpa)
+{
+    uint32_t low = 0, high = __atomic_load_n(&engine.header->site_count, __ATOMIC_ACQUIRE);
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (engine.sites[middle] >> 8 < gpa)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void restore_patched(uint64_t gpa, uint8_t *bytes, unsigned size)
+{
+    uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_ACQUIRE);
+    for (uint32_t i = find_site(gpa); i < count && (engine.sites[i] >> 8) - gpa < size; i++) {
+        uint8_t *byte = &bytes[(engine.sites[i] >> 8) - gpa];
+        /* If the guest has written something else there, that counts. */
+        if (*byte == DIRECT_TRAP)
+            *byte = (uint8_t)engine.sites[i];
+    }
+}
+
+unsigned mmu_fetch(struct cpu *cpu, uint64_t gva, uint8_t *to, unsigned size)
+{
+    unsigned done = 0;
+    struct translation t;
+
+    while (done < size) {
+        unsigned n = to_page_end(gva + done, size - done);
+        const void *view = mmu_translate(cpu, gva + done, ACCESS_EXECUTE, &t) ? ram_view(t.gpa, n)
+                                                                              : (void *)0;
+        if (!view)
+            break;
+        memory_copy(to + done, view, n);
+        restore_patched(t.gpa, to + done, n);
+        done += n;
+    }
+    return done;
+}
+
+void *mmu_pointer(struct cpu *cpu, uint64_t gva, unsigned size, enum access access, bool *fault)
+{
+    struct translation t;
+
+    *fault = !mmu_translate(cpu, gva, access, &t);
+    if (*fault || to_page_end(gva, size) < size)
+        return (void *)0;
+    return ram_view(t.gpa, size);
+}

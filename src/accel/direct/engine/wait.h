@@ -1,0 +1,27 @@
+/*
+ * Events: telling a vCPU that something is pending, and waiting for it.
+ *
+ * Who posts an event sets its bits first and calls wait_notify then. A vCPU announces its mode
+ * (wait_set_mode) first and looks for events then. Both in sequentially consistent order: one of
+ * the two always sees the other.
+ */
+#ifndef ENGINE_WAIT_H
+#define ENGINE_WAIT_H
+
+#include "accel/direct/engine/engine.h"
+
+void wait_notify(struct direct_vcpu *target);
+
+static inline void wait_set_mode(struct cpu *cpu, enum direct_mode mode)
+{
+    __atomic_store_n(&cpu->shared->mode, mode, __ATOMIC_SEQ_CST);
+}
+
+/* Sleep until an event after `sequence` was read, or until the TSC reaches `deadline` (0: no
+ * limit). May return early. */
+void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline);
+
+/* Have the host's timer interrupt the guest when the local APIC's timer is due. */
+void wait_arm_timer(struct cpu *cpu);
+
+#endif

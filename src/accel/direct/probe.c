@@ -1,0 +1,36 @@
+/*
+ * Can guests run natively here. Everything that is needed is part of Linux 5.13 and of what
+ * containers allow by default; what cannot be known without trying is tried when a VM is created.
+ */
+#include <cpuid.h>
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "accel/direct/direct.h"
+#include "util/error.h"
+
+#define LEAF_EXTENDED1_EDX_RDTSCP (1u << 27)
+
+int direct_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error)
+{
+    uint32_t action = SECCOMP_RET_TRAP, a, b, c, d;
+
+    *host = NULL;
+    *degraded = false;
+    if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0)
+        return error_set(error, UHYVE_STATUS_FAILED, errno,
+                         "the accelerator 'direct' cannot confine guests here: the kernel has no "
+                         "seccomp filters (use a kernel with CONFIG_SECCOMP_FILTER)");
+    if (!__get_cpuid(0x80000001, &a, &b, &c, &d) || !(d & LEAF_EXTENDED1_EDX_RDTSCP))
+        return error_set(error, UHYVE_STATUS_FAILED, ENOTSUP,
+                         "the accelerator 'direct' cannot run on this processor: it lacks RDTSCP "
+                         "(in a virtual machine, give it a newer CPU model)");
+    return 0;
+}
+
+void direct_host_close(struct accel_host *host)
+{
+    /* There is nothing to keep open. */
+}

@@ -1,0 +1,233 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "accel/direct/direct.h"
+#include "util/error.h"
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
+
+#define CHILD_STACK 16384
+
+extern const uint8_t direct_engine_start[], direct_engine_end[];
+
+static int failed(struct uhyve_error *error, int err, const char *what)
+{
+    return error_set(error, UHYVE_STATUS_FAILED, err,
+                     "cannot %s for the guest's process: %s (the accelerator 'direct' needs to "
+                     "start a process of its own)",
+                     what, strerror(err));
+}
+
+static int write_engine(int fd)
+{
+    const uint8_t *from = direct_engine_start;
+
+    while (from < direct_engine_end) {
+        ssize_t written = write(fd, from, (size_t)(direct_engine_end - from));
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return written < 0 ? -errno : -ENOSPC;
+        from += written;
+    }
+    return 0;
+}
+
+/* The engine's program as a descriptor to execute. */
+static int open_memory(void)
+{
+    int fd = memfd_create("uhyve-engine", MFD_CLOEXEC | MFD_EXEC);
+    if (fd < 0 && errno == EINVAL)
+        fd = memfd_create("uhyve-engine", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int err = write_engine(fd);
+    if (err)
+        close(fd);
+    return err ? err : fd;
+}
+
+/* The same as a file in a directory of its own, for systems that refuse to execute memory files
+ * (vm.memfd_noexec). Both are removed again at once. */
+static int open_file(void)
+{
+    const char *base = getenv("TMPDIR");
+    char directory[256], path[280];
+    int fd = -1;
+
+    snprintf(directory, sizeof directory, "%s/uhyve-XXXXXX", base && *base ? base : "/tmp");
+    if (!mkdtemp(directory))
+        return -errno;
+    snprintf(path, sizeof path, "%s/engine", directory);
+    int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    int err = out < 0 ? -errno : write_engine(out);
+    if (out >= 0)
+        close(out);
+    if (!err) {
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        err = fd < 0 ? -errno : 0;
+    }
+    unlink(path);
+    rmdir(directory);
+    return err ? err : fd;
+}
+
+struct child {
+    int program_fd;
+    int inherited[3];
+    char control_number[16];
+    int error;
+};
+
+/* Runs in the VMM's memory, while the VMM's thread waits (CLONE_VFORK): system calls only. */
+static int run_child(void *argument)
+{
+    struct child *child = argument;
+    char name[] = "uhyve-engine";
+    char *argv[] = {name, child->control_number, NULL}, *envp[] = {NULL};
+
+    for (unsigned i = 0; i < 3; i++)
+        if (fcntl(child->inherited[i], F_SETFD, 0) != 0)
+            child->error = errno;
+    if (!child->error) {
+        syscall(SYS_execveat, child->program_fd, "", argv, envp, AT_EMPTY_PATH);
+        child->error = errno;
+    }
+    _exit(127);
+}
+
+/* No signal at its end: the program's own handling of children must not notice this one. */
+static pid_t spawn(struct child *child)
+{
+    uint8_t *stack = malloc(CHILD_STACK);
+    sigset_t all, old;
+    int status;
+
+    if (!stack)
+        return -ENOMEM;
+    child->error = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pid_t pid = clone(run_child, stack + CHILD_STACK, CLONE_VM | CLONE_VFORK, child);
+    int err = errno;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    free(stack);
+    if (pid < 0)
+        return -err;
+    if (child->error) {
+        waitpid(pid, &status, __WALL);
+        return -child->error;
+    }
+    return pid;
+}
+
+static void *watch(void *argument)
+{
+    struct accel_vm *vm = argument;
+    struct direct_process *process = &vm->process;
+    siginfo_t info;
+
+    while (waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOWAIT | __WALL) != 0 &&
+           errno == EINTR)
+        ;
+    pthread_mutex_lock(&process->lock);
+    atomic_store(&process->dead, true);
+    waitpid(process->pid, &process->wait_status, __WALL);
+    pthread_mutex_unlock(&process->lock);
+    vm_engine_died(vm);
+    return NULL;
+}
+
+static int start_watcher(struct accel_vm *vm)
+{
+    sigset_t all, old;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int err = pthread_create(&vm->process.watcher, NULL, watch, vm);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    vm->process.watched = err == 0;
+    return -err;
+}
+
+int process_start(struct accel_vm *vm, struct uhyve_error *error)
+{
+    struct direct_process *process = &vm->process;
+    int life[2];
+
+    if (pipe2(life, O_CLOEXEC) != 0)
+        return failed(error, errno, "create a pipe");
+    process->life_fd = life[1];
+    vm->header->ram_fd = vm->ram->fd;
+    vm->header->life_fd = life[0];
+    struct child child = {.inherited = {vm->control_fd, vm->ram->fd, life[0]}};
+    snprintf(child.control_number, sizeof child.control_number, "%d", vm->control_fd);
+
+    pid_t pid = -ENOENT;
+    static int (*const ways[])(void) = {open_memory, open_file};
+    for (unsigned i = 0; i < sizeof ways / sizeof *ways && pid < 0; i++) {
+        child.program_fd = ways[i]();
+        pid = child.program_fd < 0 ? child.program_fd : spawn(&child);
+        if (child.program_fd >= 0)
+            close(child.program_fd);
+    }
+    close(life[0]);
+    if (pid < 0)
+        return failed(error, -pid, "start the program");
+    process->pid = pid;
+    int err = start_watcher(vm);
+    return err ? failed(error, -err, "start a thread") : 0;
+}
+
+void process_stop(struct direct_process *process)
+{
+    int status;
+
+    process_signal(process, 0, SIGKILL);
+    if (process->watched)
+        pthread_join(process->watcher, NULL);
+    else if (process->pid > 0)
+        waitpid(process->pid, &status, __WALL);
+    if (process->life_fd >= 0)
+        close(process->life_fd);
+}
+
+void process_signal(struct direct_process *process, pid_t tid, int signal)
+{
+    if (process->pid <= 0)
+        return;
+    pthread_mutex_lock(&process->lock);
+    if (!atomic_load(&process->dead)) {
+        if (tid > 0)
+            syscall(SYS_tgkill, process->pid, tid, signal);
+        else
+            kill(process->pid, signal);
+    }
+    pthread_mutex_unlock(&process->lock);
+}
+
+void process_describe_death(const struct direct_process *process, char *text, size_t size)
+{
+    int status = process->wait_status;
+
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        snprintf(text, size,
+                 "the guest's process was ended because it attempted a system call that it has no "
+                 "use for");
+    else if (WIFSIGNALED(status))
+        snprintf(text, size, "the guest's process was ended by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    else
+        snprintf(text, size, "the guest's process ended by itself");
+}

@@ -1,0 +1,247 @@
+/*
+ * A vCPU from the VMM's side: its thread hands the turn to the engine's thread and waits for it to
+ * come back. What the engine wrote is copied and checked before it is used.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "accel/direct/direct.h"
+#include "util/error.h"
+
+/* How long the engine may take to react to a kick before it counts as taken over by the guest. */
+#define KICK_TIMEOUT_NS 2000000000
+
+int direct_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **result,
+                       struct uhyve_error *error)
+{
+    int err = vm_wait_ready(vm, error);
+    if (err)
+        return err;
+    struct accel_vcpu *vcpu = calloc(1, sizeof *vcpu);
+    if (!vcpu)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    *vcpu = (struct accel_vcpu){.vm = vm, .index = index, .shared = vm_shared_vcpu(vm, index)};
+    uint32_t spin = (uint32_t)((uint64_t)vm->spin_us * vm->header->tsc_khz / 1000);
+    vcpu->spin = vcpu->shared->spin = (struct spin){.most = spin, .current = spin};
+
+    /* The engine's thread runs where this one may: --affinity. */
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        sched_setaffinity(vcpu->shared->tid, sizeof set, &set);
+    *result = vcpu;
+    return 0;
+}
+
+void direct_vcpu_destroy(struct accel_vcpu *vcpu)
+{
+    free(vcpu);
+}
+
+void direct_vcpu_kick(struct accel_vcpu *vcpu)
+{
+    struct direct_vcpu *shared = vcpu->shared;
+
+    atomic_store(&vcpu->kicked, true);
+    __atomic_fetch_or(&shared->pending, DIRECT_PENDING_KICK, __ATOMIC_SEQ_CST);
+    __atomic_fetch_add(&shared->sequence, 1, __ATOMIC_SEQ_CST);
+    switch (__atomic_load_n(&shared->mode, __ATOMIC_SEQ_CST)) {
+    case DIRECT_MODE_GUEST:
+        process_signal(&vcpu->vm->process, shared->tid, DIRECT_KICK_SIGNAL);
+        break;
+    case DIRECT_MODE_HALTED:
+        syscall(SYS_futex, &shared->sequence, FUTEX_WAKE, 1, NULL);
+        break;
+    }
+}
+
+uint32_t direct_vcpu_tsc_khz(struct accel_vcpu *vcpu)
+{
+    return vcpu->vm->header->tsc_khz;
+}
+
+int direct_vcpu_get_state(struct accel_vcpu *vcpu, struct x86_state *state)
+{
+    *state = vcpu->shared->state;
+    return 0;
+}
+
+int direct_vcpu_set_state(struct accel_vcpu *vcpu, const struct x86_state *state)
+{
+    vcpu->shared->state = *state;
+    return 0;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static bool my_turn(const struct direct_vcpu *shared)
+{
+    return __atomic_load_n(&shared->turn, __ATOMIC_ACQUIRE) == DIRECT_TURN_VMM;
+}
+
+/* Wait for the engine. False if it does not react to a kick. */
+static bool wait_for_turn(struct accel_vcpu *vcpu)
+{
+    struct direct_vcpu *shared = vcpu->shared;
+    uint32_t cpu;
+    uint64_t start = spin_now(&cpu), give_up = 0;
+    uint32_t limit = spin_limit(&vcpu->spin, cpu, shared->engine_cpu);
+    bool kicked = false;
+
+    while (__builtin_ia32_rdtsc() - start < limit) {
+        if (my_turn(shared)) {
+            spin_succeeded(&vcpu->spin);
+            return true;
+        }
+        __builtin_ia32_pause();
+    }
+    while (!my_turn(shared)) {
+        spin_failed(&vcpu->spin);
+        if (atomic_load(&vcpu->kicked) && !kicked) {
+            kicked = true;
+            give_up = now_ns() + KICK_TIMEOUT_NS;
+        }
+        if (kicked && now_ns() > give_up)
+            return false;
+        const struct timespec timeout = {.tv_nsec = 100000000};
+        __atomic_store_n(&shared->vmm_sleeps, 1, __ATOMIC_SEQ_CST);
+        if (!my_turn(shared))
+            syscall(SYS_futex, &shared->turn, FUTEX_WAIT, DIRECT_TURN_ENGINE,
+                    kicked ? &timeout : NULL);
+        __atomic_store_n(&shared->vmm_sleeps, 0, __ATOMIC_RELAXED);
+    }
+    return true;
+}
+
+static void enter(struct accel_vcpu *vcpu)
+{
+    struct direct_vcpu *shared = vcpu->shared;
+
+    spin_now(&shared->vmm_cpu);
+    __atomic_store_n(&shared->turn, DIRECT_TURN_ENGINE, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&shared->engine_sleeps, __ATOMIC_SEQ_CST))
+        syscall(SYS_futex, &shared->turn, FUTEX_WAKE, 1, NULL);
+}
+
+static bool is_power_of_two(uint32_t value, uint32_t most)
+{
+    return value && value <= most && !(value & (value - 1));
+}
+
+/* Turn what the engine wrote, already copied, into an exit. False if it makes no sense. */
+static bool decode(struct accel_vcpu *vcpu, const struct direct_exit *from, struct accel_exit *exit)
+{
+    memcpy(vcpu->data, from->data, sizeof vcpu->data);
+    switch (from->kind) {
+    case DIRECT_EXIT_IO:
+        if (!is_power_of_two(from->size, 4) || from->port > UINT16_MAX)
+            return false;
+        vcpu->reading = !from->write;
+        *exit = (struct accel_exit){
+            .kind = ACCEL_EXIT_IO,
+            .io = {.port = (uint16_t)from->port,
+                   .size = (uint8_t)from->size,
+                   .in = !from->write,
+                   .count = 1,
+                   .data = vcpu->data,
+                   .rdi = vcpu->shared->state.gpr[X86_RDI],
+                   .rip = vcpu->shared->state.rip},
+        };
+        return true;
+    case DIRECT_EXIT_MMIO:
+        if (!is_power_of_two(from->size, 8))
+            return false;
+        vcpu->reading = !from->write;
+        *exit = (struct accel_exit){
+            .kind = ACCEL_EXIT_MMIO,
+            .mmio = {.gpa = from->gpa,
+                     .size = (uint8_t)from->size,
+                     .write = from->write,
+                     .data = vcpu->data},
+        };
+        return true;
+    case DIRECT_EXIT_SHUTDOWN:
+        *exit = (struct accel_exit){.kind = ACCEL_EXIT_SHUTDOWN};
+        return true;
+    case DIRECT_EXIT_INTERRUPTED:
+        atomic_store(&vcpu->kicked, false);
+        *exit = (struct accel_exit){.kind = ACCEL_EXIT_INTERRUPTED};
+        return true;
+    case DIRECT_EXIT_FAILED:
+        *exit = (struct accel_exit){.kind = ACCEL_EXIT_FAILED};
+        memcpy(exit->reason, from->reason, sizeof from->reason - 1);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void fail(struct accel_exit *exit, const char *reason)
+{
+    *exit = (struct accel_exit){.kind = ACCEL_EXIT_FAILED};
+    snprintf(exit->reason, sizeof exit->reason, "%s", reason);
+}
+
+static void fail_dead(const struct accel_vcpu *vcpu, struct accel_exit *exit)
+{
+    *exit = (struct accel_exit){.kind = ACCEL_EXIT_FAILED};
+    process_describe_death(&vcpu->vm->process, exit->reason, sizeof exit->reason);
+}
+
+static bool sweep(struct accel_vcpu *vcpu, gpa_t page, struct accel_exit *exit)
+{
+    struct uhyve_error error;
+
+    if (ram_at(vcpu->vm->ram, page, DIRECT_PAGE) && page % DIRECT_PAGE == 0 &&
+        code_sweep(vcpu->vm, page, DIRECT_PAGE, DIRECT_PAGE_CODE, &error) == 0)
+        return true;
+    fail(exit, "the guest runs code that cannot be prepared for the accelerator 'direct'");
+    return false;
+}
+
+void direct_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit)
+{
+    struct accel_vm *vm = vcpu->vm;
+    struct direct_exit copy;
+
+    if (vcpu->reading)
+        memcpy(vcpu->shared->exit.data, vcpu->data, sizeof vcpu->data);
+    vcpu->reading = false;
+    for (;;) {
+        if (atomic_load(&vm->process.dead)) {
+            fail_dead(vcpu, exit);
+            return;
+        }
+        enter(vcpu);
+        /* The engine may have died before `enter`, after which nobody gives the turn back. */
+        if (atomic_load(&vm->process.dead))
+            vm_engine_died(vm);
+        if (!wait_for_turn(vcpu)) {
+            process_signal(&vm->process, 0, SIGKILL);
+            fail(exit, "the guest's process did not react and was ended");
+            return;
+        }
+        if (atomic_load(&vm->process.dead))
+            continue;
+        copy = vcpu->shared->exit;
+        if (copy.kind == DIRECT_EXIT_SWEEP) {
+            if (!sweep(vcpu, copy.gpa, exit))
+                return;
+            continue;
+        }
+        if (!decode(vcpu, &copy, exit))
+            fail(exit, "the guest's process gave an answer without sense");
+        return;
+    }
+}

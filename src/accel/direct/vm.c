@@ -1,0 +1,231 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "accel/direct/direct.h"
+#include "util/error.h"
+
+#define START_TIMEOUT_S 10
+/* How long a side spins for its turn: longer than a hypercall takes, shorter than waking up an idle
+ * host CPU costs. */
+#define SPIN_US 50
+
+/* The steps of the engine's start, as in engine/start.c. */
+static const char *const steps[] = {
+    [2] = "take over its descriptors", [3] = "map its memory",    [4] = "drop privileges",
+    [5] = "install signal handlers",   [6] = "start its threads", [7] = "set up a thread",
+    [8] = "filter its system calls",
+};
+
+struct direct_vcpu *vm_shared_vcpu(const struct accel_vm *vm, unsigned index)
+{
+    return (struct direct_vcpu *)(void *)(vm->control + DIRECT_VCPUS + (size_t)index * DIRECT_PAGE);
+}
+
+/* The lowest address that may be mapped; the setting is for ordinary users. */
+static uint64_t lowest_mapping(void)
+{
+    char text[32] = "";
+    int fd = open("/proc/sys/vm/mmap_min_addr", O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+
+    if (fd >= 0)
+        close(fd);
+    uint64_t lowest = size > 0 ? strtoull(text, NULL, 10) : 65536;
+    return (lowest + DIRECT_PAGE - 1) & ~UINT64_C(0xfff);
+}
+
+static int create_control(struct accel_vm *vm, struct uhyve_error *error)
+{
+    vm->control_size = DIRECT_PAGE_KINDS + vm->ram->size / DIRECT_PAGE;
+    vm->control_fd = memfd_create("uhyve-control", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    void *control = MAP_FAILED;
+    if (vm->control_fd >= 0 && ftruncate(vm->control_fd, (off_t)vm->control_size) == 0 &&
+        fcntl(vm->control_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        control = mmap(NULL, vm->control_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                       vm->control_fd, 0);
+    if (control == MAP_FAILED) {
+        int err = errno;
+        return error_set(error, UHYVE_STATUS_FAILED, err,
+                         "cannot create memory shared with the guest's process: %s (is there "
+                         "enough memory?)",
+                         strerror(err));
+    }
+    vm->control = control;
+    vm->header = control;
+    vm->header->cpu_count = vm->cpu_count;
+    vm->header->ram_base = vm->ram->base;
+    vm->header->ram_size = vm->ram->size;
+    vm->header->lowest_mapping = lowest_mapping();
+    return 0;
+}
+
+/* Spinning pays only if both sides of every vCPU have a host CPU. */
+static uint32_t spin_us(unsigned cpu_count)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 0;
+    return (unsigned)CPU_COUNT(&set) > cpu_count ? SPIN_US : 0;
+}
+
+static void direct_vm_destroy(struct accel_vm *vm)
+{
+    process_stop(&vm->process);
+    if (vm->control)
+        munmap(vm->control, vm->control_size);
+    if (vm->control_fd >= 0)
+        close(vm->control_fd);
+    pthread_mutex_destroy(&vm->process.lock);
+    pthread_mutex_destroy(&vm->lock);
+    free(vm);
+}
+
+static int check_config(const struct accel_vm_config *config, struct uhyve_error *error)
+{
+    if (config->pit)
+        return error_set(error, UHYVE_STATUS_USAGE, ENOTSUP,
+                         "the accelerator 'direct' has no interval timer (leave out --pit)");
+    if (config->cpu_count > DIRECT_CPUS_MAX)
+        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
+                         "%u CPUs are more than the accelerator 'direct' supports, which is %d "
+                         "(use a smaller -c)",
+                         config->cpu_count, DIRECT_CPUS_MAX);
+    if (config->ram->size > DIRECT_RAM_MAX)
+        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
+                         "the accelerator 'direct' supports at most 512 GiB of memory (use a "
+                         "smaller -m)");
+    return 0;
+}
+
+static int direct_vm_create(struct accel_host *host, const struct accel_vm_config *config,
+                            struct accel_vm **result, struct uhyve_error *error)
+{
+    int err = check_config(config, error);
+    if (err)
+        return err;
+    struct accel_vm *vm = calloc(1, sizeof *vm);
+    if (!vm)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    vm->ram = config->ram;
+    vm->log = config->log;
+    vm->cpu_count = config->cpu_count;
+    vm->control_fd = -1;
+    vm->process.life_fd = -1;
+    vm->spin_us = spin_us(vm->cpu_count);
+    vm->tsc_start = tsc_sample_now();
+    pthread_mutex_init(&vm->lock, NULL);
+    pthread_mutex_init(&vm->process.lock, NULL);
+    err = create_control(vm, error);
+    if (!err)
+        err = process_start(vm, error);
+    if (err)
+        direct_vm_destroy(vm);
+    else
+        *result = vm;
+    return err;
+}
+
+static int engine_failed(struct accel_vm *vm, struct uhyve_error *error)
+{
+    uint32_t step = vm->header->failed_step, status = vm->header->status;
+    char reason[128];
+
+    if (status != DIRECT_STATUS_STARTING && step < sizeof steps / sizeof *steps && steps[step])
+        return error_set(error, UHYVE_STATUS_FAILED, ECHILD,
+                         "the guest's process could not %s: %s (the accelerator 'direct' needs "
+                         "Linux 5.13 or newer)",
+                         steps[step], strerror((int)(status & 0xfff)));
+    if (!atomic_load(&vm->process.dead))
+        snprintf(reason, sizeof reason, "the guest's process does not answer");
+    else
+        process_describe_death(&vm->process, reason, sizeof reason);
+    return error_set(error, UHYVE_STATUS_FAILED, ECHILD,
+                     "%s before the guest could start (is there enough memory?)", reason);
+}
+
+int vm_wait_ready(struct accel_vm *vm, struct uhyve_error *error)
+{
+    uint32_t *status = &vm->header->status;
+    const struct timespec timeout = {.tv_sec = START_TIMEOUT_S};
+    int err = 0;
+
+    pthread_mutex_lock(&vm->lock);
+    if (!vm->ready) {
+        while (__atomic_load_n(status, __ATOMIC_ACQUIRE) == DIRECT_STATUS_STARTING &&
+               !atomic_load(&vm->process.dead))
+            if (syscall(SYS_futex, status, FUTEX_WAIT, DIRECT_STATUS_STARTING, &timeout) != 0 &&
+                errno == ETIMEDOUT)
+                break;
+        if (__atomic_load_n(status, __ATOMIC_ACQUIRE) == DIRECT_STATUS_READY) {
+            vm->header->tsc_khz = tsc_frequency(&vm->tsc_start);
+            vm->ready = true;
+        } else {
+            err = engine_failed(vm, error);
+        }
+    }
+    pthread_mutex_unlock(&vm->lock);
+    return err;
+}
+
+void vm_engine_died(struct accel_vm *vm)
+{
+    /* The engine is gone, so these are the VMM's alone now. */
+    syscall(SYS_futex, &vm->header->status, FUTEX_WAKE, INT32_MAX, NULL);
+    for (unsigned i = 0; i < vm->cpu_count; i++) {
+        struct direct_vcpu *shared = vm_shared_vcpu(vm, i);
+        __atomic_store_n(&shared->turn, DIRECT_TURN_VMM, __ATOMIC_SEQ_CST);
+        syscall(SYS_futex, &shared->turn, FUTEX_WAKE, INT32_MAX, NULL);
+    }
+}
+
+static void direct_vm_map_zeros(struct accel_vm *vm, gpa_t start, uint64_t size)
+{
+    __atomic_store_n(&vm->header->zeros_start, start, __ATOMIC_RELEASE);
+    __atomic_store_n(&vm->header->zeros_end, start + size, __ATOMIC_RELEASE);
+}
+
+static void direct_vm_ignore_io(struct accel_vm *vm, uint16_t first, uint16_t last)
+{
+    struct direct_header *header = vm->header;
+    uint32_t count = header->idle_port_count;
+
+    if (count >= DIRECT_IDLE_PORT_RANGES)
+        return;
+    header->idle_ports[count] = (struct direct_port_range){first, last};
+    __atomic_store_n(&header->idle_port_count, count + 1, __ATOMIC_RELEASE);
+}
+
+static int direct_vm_code_loaded(struct accel_vm *vm, gpa_t start, uint64_t size,
+                                 struct uhyve_error *error)
+{
+    return code_sweep(vm, start, size, DIRECT_PAGE_TEXT, error);
+}
+
+const struct accel accel_direct = {
+    .name = "direct",
+    .shared_ram = true,
+    .host_open = direct_host_open,
+    .host_close = direct_host_close,
+    .vm_create = direct_vm_create,
+    .vm_destroy = direct_vm_destroy,
+    .vm_map_zeros = direct_vm_map_zeros,
+    .vm_ignore_io = direct_vm_ignore_io,
+    .vm_code_loaded = direct_vm_code_loaded,
+    .vcpu_create = direct_vcpu_create,
+    .vcpu_destroy = direct_vcpu_destroy,
+    .vcpu_run = direct_vcpu_run,
+    .vcpu_kick = direct_vcpu_kick,
+    .vcpu_get_state = direct_vcpu_get_state,
+    .vcpu_set_state = direct_vcpu_set_state,
+    .vcpu_tsc_khz = direct_vcpu_tsc_khz,
+};
