@@ -61,7 +61,7 @@ static const struct call calls[] = {
     {"window", LINUX_MMAP, WINDOW, 0x1000, 7, LINUX_SHARED_FIXED, 0},
     {"signal", LINUX_TGKILL, 1, 1, LINUX_KICK_SIGNAL, 0, 0},
     {"prot", LINUX_MMAP, 0x10000000, 0x1000, 3, LINUX_PRIVATE_ANONYMOUS_FIXED, UINT64_MAX},
-    {"file", LINUX_MMAP, 0x10000000, 0x1000, 3, LINUX_SHARED_FIXED, 1},
+    {"file", LINUX_MMAP, 0x10000000, 0x1000, 3, LINUX_SHARED_FIXED, 99},
 };
 
 static struct {

@@ -53,6 +53,7 @@ needs_check() {
     needs_build
     need libcmocka-dev header:cmocka.h "unit tests"
     need pkgconf command:pkg-config "finds cmocka"
+    need libzydis-dev header:Zydis/Zydis.h "a second opinion on where instructions end"
     need bats command:bats "system tests"
     need clang command:clang "second compiler, fuzzing"
     # On older systems clang's own package brings the runtime.

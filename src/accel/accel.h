@@ -66,6 +66,15 @@ struct accel_vm_config {
     const struct log *log;
 };
 
+/* A kernel in guest memory, and the file it came from. */
+struct accel_kernel {
+    gpa_t start;
+    uint64_t size;  /* bytes */
+    uint64_t vaddr; /* of its first byte in the file's own addresses */
+    const void *file;
+    size_t file_size;
+};
+
 struct accel {
     const char *name;
     bool shared_ram; /* guest RAM must be a file (ram_options.shared) */
@@ -92,12 +101,11 @@ struct accel {
      * without an exit. Optional service. */
     void (*vm_ignore_io)(struct accel_vm *vm, uint16_t first, uint16_t last);
     /*
-     * [start, start + size) of guest RAM holds code of the kernel. Called when it has been loaded
-     * and before any vCPU runs; the accelerator may change it where the guest cannot notice.
-     * Optional: an accelerator that runs code as it is has none.
+     * The kernel is in memory, and no vCPU runs yet; the accelerator may change its code where the
+     * guest cannot notice. Optional: an accelerator that runs code as it is has none.
      */
-    int (*vm_code_loaded)(struct accel_vm *vm, gpa_t start, uint64_t size,
-                          struct uhyve_error *error);
+    int (*vm_kernel_loaded)(struct accel_vm *vm, const struct accel_kernel *kernel,
+                            struct uhyve_error *error);
 
     int (*vcpu_create)(struct accel_vm *vm, unsigned index, struct accel_vcpu **vcpu,
                        struct uhyve_error *error);

@@ -5,7 +5,6 @@
  *     uhyve_run      vCPUs, kernel and boot structures -> run -> collect the end
  *     uhyve_destroy  release, in reverse
  */
-#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,18 +195,25 @@ int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
     return err;
 }
 
-/* Tell the accelerator where the kernel's code is. */
-static int announce_code(struct uhyve_vm *vm, struct uhyve_error *error)
+/* Some accelerators prepare the kernel's code before it runs. */
+static int announce_kernel(struct uhyve_vm *vm, struct uhyve_error *error)
 {
-    int err = 0;
-
-    for (size_t i = 0; i < vm->elf.load_count && vm->accel->vm_code_loaded && !err; i++) {
-        const struct elf_load *load = &vm->elf.load[i];
-        if (load->flags & PF_X)
-            err = vm->accel->vm_code_loaded(vm->machine,
-                                            vm->layout.kernel_start + (load->vaddr - vm->elf.start),
-                                            load->filesz, error);
-    }
+    if (!vm->accel->vm_kernel_loaded)
+        return 0;
+    void *file = malloc(vm->image.size);
+    if (!file)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    const struct accel_kernel kernel = {
+        .start = vm->layout.kernel_start,
+        .size = vm->elf.size,
+        .vaddr = vm->elf.start,
+        .file = file,
+        .file_size = vm->image.size,
+    };
+    int err = image_read(&vm->image, 0, file, vm->image.size, "contents", error);
+    if (!err)
+        err = vm->accel->vm_kernel_loaded(vm->machine, &kernel, error);
+    free(file);
     return err;
 }
 
@@ -220,7 +226,7 @@ static int load(struct uhyve_vm *vm, struct uhyve_error *error)
     int err = elf_load(&vm->elf, &vm->image, kernel, layout->kernel_start, error);
     if (err)
         return err;
-    err = announce_code(vm, error);
+    err = announce_kernel(vm, error);
     if (err)
         return err;
     bool legacy = !elf_version_at_least(&vm->elf.version, 0, 10, 0);

@@ -1,54 +1,121 @@
 /*
- * Instructions that neither trap nor do at CPL 3 what they do at CPL 0 are replaced by a trap
- * before they run. They are found by a linear sweep; their places and first bytes are kept in the
- * site table of the control memory, where the engine looks them up when the trap comes.
+ * Patching guest code before it runs (patch/): the kernel as a whole when it has been loaded, with
+ * trampolines where possible, and single pages that become executable later, with traps only.
  */
-#include <Zydis/Zydis.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "accel/direct/direct.h"
+#include "accel/direct/patch/code_map.h"
+#include "accel/direct/patch/plan.h"
 #include "util/error.h"
 
-static bool is_segment(const ZydisDecodedOperand *operand)
+#define MIB       (UINT64_C(1) << 20)
+#define GIB       (UINT64_C(1) << 30)
+#define JUMP_FAR  (2 * GIB - 32 * MIB) /* trampolines must be nearer to all code */
+#define AREA_ROOM (16 * MIB)
+
+/*
+ * Guests do not map anything below their RAM if that is far enough up, nor some hundred MiB above a
+ * small one: virtual addresses are handed out from the end of RAM upwards.
+ */
+uint64_t code_choose_area(const struct ram *ram, unsigned cpu_count)
 {
-    return operand->type == ZYDIS_OPERAND_TYPE_REGISTER &&
-           ZydisRegisterGetClass(operand->reg.value) == ZYDIS_REGCLASS_SEGMENT;
+    if (cpu_count > TRAMPOLINE_MAX_VCPUS)
+        return 0;
+    if (ram->base >= 2 * AREA_ROOM)
+        return ram->base - AREA_ROOM;
+    return ram->base + ram->size <= GIB ? GIB + 3 * GIB / 4 : 0;
 }
 
-static bool is_sensitive(const ZydisDecodedInstruction *insn, const ZydisDecodedOperand *operands)
+static bool is_near(uint64_t area, const struct accel_kernel *kernel)
 {
-    switch (insn->mnemonic) {
-    case ZYDIS_MNEMONIC_PUSHF:
-    case ZYDIS_MNEMONIC_PUSHFQ:
-    case ZYDIS_MNEMONIC_POPF:
-    case ZYDIS_MNEMONIC_POPFQ:
-    case ZYDIS_MNEMONIC_CPUID:
-    case ZYDIS_MNEMONIC_SGDT:
-    case ZYDIS_MNEMONIC_SIDT:
-    case ZYDIS_MNEMONIC_SLDT:
-    case ZYDIS_MNEMONIC_STR:
-    case ZYDIS_MNEMONIC_SMSW:
-    case ZYDIS_MNEMONIC_SYSCALL:
-    case ZYDIS_MNEMONIC_SYSENTER:
-    case ZYDIS_MNEMONIC_INT:
-    case ZYDIS_MNEMONIC_XGETBV:
-    case ZYDIS_MNEMONIC_XSAVE:
-    case ZYDIS_MNEMONIC_XSAVE64:
-    case ZYDIS_MNEMONIC_XSAVEOPT:
-    case ZYDIS_MNEMONIC_XSAVEOPT64:
-    case ZYDIS_MNEMONIC_XRSTOR:
-    case ZYDIS_MNEMONIC_XRSTOR64:
-    case ZYDIS_MNEMONIC_RDTSCP:
-        return true;
-    case ZYDIS_MNEMONIC_MOV:
-        return is_segment(&operands[0]) || is_segment(&operands[1]);
-    default:
-        return false;
+    uint64_t low = area < kernel->start ? area : kernel->start;
+    uint64_t area_end = area + DIRECT_AREA_SIZE, kernel_end = kernel->start + kernel->size;
+    return (area_end > kernel_end ? area_end : kernel_end) - low < JUMP_FAR;
+}
+
+static struct plan_area prepare_area(const struct accel_vm *vm, const struct accel_kernel *kernel)
+{
+    uint64_t address = vm->header->area_address, states = address + DIRECT_AREA_STATES;
+    bool single = vm->cpu_count == 1;
+    uint64_t *pointers = (uint64_t *)(void *)(vm->control + DIRECT_AREA + DIRECT_AREA_CODE);
+
+    if (!address || !is_near(address, kernel))
+        return (struct plan_area){0};
+    for (unsigned i = 0; i < vm->cpu_count; i++)
+        pointers[trampoline_selector(i)] = states + i * DIRECT_PAGE;
+    return (struct plan_area){
+        .target = {.mode = single ? TRAMPOLINE_SINGLE : TRAMPOLINE_SHARED,
+                   .state = single ? states : address + DIRECT_AREA_CODE},
+        .bytes = vm->control + DIRECT_AREA,
+        .size = DIRECT_AREA_CODE,
+        .address = address,
+    };
+}
+
+static void mark_pages(struct accel_vm *vm, gpa_t start, uint64_t size, enum direct_page_kind kind)
+{
+    uint64_t first = (start - vm->ram->base) / DIRECT_PAGE;
+    uint64_t last = (start + size - 1 - vm->ram->base) / DIRECT_PAGE;
+    memset(vm->control + DIRECT_PAGE_KINDS + first, kind, last - first + 1);
+}
+
+static int store_table(struct accel_vm *vm, const struct patch_table *table,
+                       struct uhyve_error *error)
+{
+    size_t size = patch_table_size(table);
+    if (size > DIRECT_TABLE_MAX)
+        return error_set(error, UHYVE_STATUS_BAD_IMAGE, E2BIG,
+                         "the kernel has %u sensitive instructions, which are more than the "
+                         "accelerator 'direct' can patch",
+                         table->count);
+    memcpy(vm->control + DIRECT_TABLE, table, size);
+    return 0;
+}
+
+int code_patch_kernel(struct accel_vm *vm, const struct accel_kernel *kernel,
+                      struct uhyve_error *error)
+{
+    struct code_map map = {0};
+    struct patch_table *table = NULL;
+    struct plan_report report;
+    const struct plan_area area = prepare_area(vm, kernel);
+
+    int err = code_map_read(&map, kernel->file, kernel->file_size, kernel->vaddr, kernel->size,
+                            kernel->start);
+    if (err) {
+        error_set(error, UHYVE_STATUS_BAD_IMAGE, -err, "cannot find the kernel's code: %s",
+                  strerror(-err));
+    } else {
+        const struct plan_image image = {
+            .bytes = ram_at(vm->ram, kernel->start, kernel->size),
+            .size = kernel->size,
+            .address = kernel->start,
+            .code = map.ranges,
+            .code_count = map.range_count,
+            .symbols = {map.symbols, map.symbol_count},
+            .native = vm->shares_cpus ? 0 : PLAN_NATIVE(SWEEP_PAUSE),
+        };
+        err = plan_make(&image, &area, &table, &report, error);
     }
+    if (!err)
+        err = store_table(vm, table, error);
+    for (size_t i = 0; i < map.range_count && !err; i++)
+        if (map.ranges[i].size)
+            mark_pages(vm, kernel->start + map.ranges[i].offset, map.ranges[i].size,
+                       DIRECT_PAGE_TEXT);
+    if (!err)
+        log_debug(
+            vm->log, "%zu sensitive instructions: %zu in %zu trampolines, %zu traps, %zu doubtful",
+            report.sites, report.replaced, report.trampolines, report.trapped, report.doubtful);
+    free(table);
+    code_map_free(&map);
+    return err;
 }
 
-/* Insert in order. Vcpus search the table meanwhile: it stays sorted and complete at every step. */
+/* Insert in order. vCPUs search the table meanwhile: it stays sorted and complete at every step. */
 static bool add_site(struct accel_vm *vm, gpa_t gpa, uint8_t byte)
 {
     uint64_t *sites = (uint64_t *)(void *)(vm->control + DIRECT_SITES);
@@ -57,58 +124,44 @@ static bool add_site(struct accel_vm *vm, gpa_t gpa, uint8_t byte)
 
     if (count >= DIRECT_SITES_MAX)
         return false;
-    if (count && sites[count - 1] >= site) {
-        __atomic_store_n(&sites[count], UINT64_MAX, __ATOMIC_RELAXED);
-        __atomic_store_n(&vm->header->site_count, count + 1, __ATOMIC_RELEASE);
-        for (; at > 0 && sites[at - 1] > site; at--)
-            __atomic_store_n(&sites[at], sites[at - 1], __ATOMIC_RELEASE);
-    }
-    __atomic_store_n(&sites[at], site, __ATOMIC_RELEASE);
+    __atomic_store_n(&sites[count], UINT64_MAX, __ATOMIC_RELAXED);
     __atomic_store_n(&vm->header->site_count, ++vm->site_count, __ATOMIC_RELEASE);
+    for (; at > 0 && sites[at - 1] > site; at--)
+        __atomic_store_n(&sites[at], sites[at - 1], __ATOMIC_RELEASE);
+    __atomic_store_n(&sites[at], site, __ATOMIC_RELEASE);
     return true;
 }
 
-static bool sweep(struct accel_vm *vm, gpa_t start, uint8_t *code, uint64_t size)
+/* Nothing proves the boundaries in a single page. Code is written to be executed from `entry` on,
+ * so they are right from there. */
+static bool patch_from(struct accel_vm *vm, gpa_t page, uint8_t *code, size_t at, size_t end)
 {
-    ZydisDecoder decoder;
-    ZydisDecodedInstruction insn;
-    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+    struct decode_insn insn;
 
-    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
-    for (uint64_t at = 0; at < size;) {
-        if (!ZYAN_SUCCESS(
-                ZydisDecoderDecodeFull(&decoder, code + at, size - at, &insn, operands))) {
-            at++;
+    for (; at < end; at += insn.length) {
+        if (!decode(code + at, end - at, &insn)) {
+            insn.length = 1;
             continue;
         }
-        if (is_sensitive(&insn, operands)) {
-            if (!add_site(vm, start + at, code[at]))
-                return false;
-            __atomic_store_n(&code[at], DIRECT_TRAP, __ATOMIC_RELEASE);
-        }
-        at += insn.length;
+        enum sweep_kind kind = sweep_classify(&insn);
+        if (kind == SWEEP_NONE || kind == SWEEP_CLI || kind == SWEEP_STI || kind == SWEEP_PAUSE)
+            continue;
+        if (!add_site(vm, page + at, code[at]))
+            return false;
+        __atomic_store_n(&code[at], DIRECT_TRAP, __ATOMIC_RELEASE);
     }
     return true;
 }
 
-int code_sweep(struct accel_vm *vm, gpa_t start, uint64_t size, enum direct_page_kind kind,
-               struct uhyve_error *error)
+int code_patch_page(struct accel_vm *vm, gpa_t page, gpa_t entry)
 {
-    uint8_t *code = ram_at(vm->ram, start, size);
-    if (!size)
-        return 0;
-    if (!code)
-        return error_set(error, UHYVE_STATUS_FAILED, EFAULT, "code outside guest memory");
+    uint8_t *code = ram_at(vm->ram, page, DIRECT_PAGE);
+    size_t start = entry - page;
+
     pthread_mutex_lock(&vm->lock);
-    bool done = sweep(vm, start, code, size);
-    uint64_t first = (start - vm->ram->base) / DIRECT_PAGE;
-    uint64_t last = (start + size - 1 - vm->ram->base) / DIRECT_PAGE;
-    memset(vm->control + DIRECT_PAGE_KINDS + first, kind, last - first + 1);
+    bool done = patch_from(vm, page, code, 0, start) &&
+                patch_from(vm, page, code, start, DIRECT_PAGE);
+    mark_pages(vm, page, DIRECT_PAGE, DIRECT_PAGE_CODE);
     pthread_mutex_unlock(&vm->lock);
-    if (done)
-        return 0;
-    return error_set(error, UHYVE_STATUS_FAILED, ENOSPC,
-                     "the guest has more sensitive instructions than the accelerator 'direct' can "
-                     "patch, which is %llu",
-                     (unsigned long long)DIRECT_SITES_MAX);
+    return done ? 0 : -ENOSPC;
 }

@@ -53,6 +53,7 @@ struct accel_vm {
     pthread_mutex_t lock; /* sites, page kinds, start-up */
     bool ready;
     uint32_t site_count;
+    bool shares_cpus; /* there are fewer host CPUs than vCPUs: who waits for a lock must give way */
     uint32_t spin_us; /* how long the two sides of a vCPU wait actively for each other */
 };
 
@@ -101,10 +102,16 @@ int direct_vcpu_get_state(struct accel_vcpu *vcpu, struct x86_state *state);
 int direct_vcpu_set_state(struct accel_vcpu *vcpu, const struct x86_state *state);
 uint32_t direct_vcpu_tsc_khz(struct accel_vcpu *vcpu);
 
-/* Sweep [start, start + size) of guest RAM and patch what is found; `kind` is what the pages are
- * from then on. Returns 0 or -errno with *error filled. */
-int code_sweep(struct accel_vm *vm, gpa_t start, uint64_t size, enum direct_page_kind kind,
-               struct uhyve_error *error);
+/* Where the guest is to see the area of trampolines; 0: it can have none. */
+uint64_t code_choose_area(const struct ram *ram, unsigned cpu_count);
+
+/* Patch the kernel; called once, before vCPUs run. Returns 0 or -errno with *error filled. */
+int code_patch_kernel(struct accel_vm *vm, const struct accel_kernel *kernel,
+                      struct uhyve_error *error);
+
+/* Patch the page of guest RAM at `page`, which is going to be executed from `entry` on. Returns 0
+ * or -ENOSPC. */
+int code_patch_page(struct accel_vm *vm, gpa_t page, gpa_t entry);
 
 struct tsc_sample tsc_sample_now(void);
 /* Frequency in kHz, as the processor tells it or measured since `start`; takes up to 2 ms. */

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "accel/direct/patch/trampoline.h"
 #include "accel/direct/spin.h"
 #include "arch/x86_64/state.h"
 
@@ -33,10 +34,21 @@
 #define DIRECT_PAGE     4096
 
 /* Offsets in the control memory. */
-#define DIRECT_VCPUS      UINT64_C(0x1000) /* one page each */
-#define DIRECT_SITES      UINT64_C(0x200000)
+#define DIRECT_VCPUS      UINT64_C(0x1000)    /* one page each */
+#define DIRECT_TABLE      UINT64_C(0x200000)  /* struct patch_table: the kernel's patches */
+#define DIRECT_AREA       UINT64_C(0xd00000)  /* trampolines; mapped for the guest as well */
+#define DIRECT_SITES      UINT64_C(0xe00000)  /* patches of code that came later */
 #define DIRECT_PAGE_KINDS UINT64_C(0x1000000) /* one byte for each 4 KiB page of RAM */
+#define DIRECT_TABLE_MAX  (DIRECT_AREA - DIRECT_TABLE)
 #define DIRECT_SITES_MAX  ((DIRECT_PAGE_KINDS - DIRECT_SITES) / sizeof(uint64_t))
+
+/*
+ * The area of trampolines (patch/trampoline.h): code, then a page with the addresses of the vCPUs'
+ * states, then a page for each state. The guest sees it at direct_header.area_address.
+ */
+#define DIRECT_AREA_CODE   UINT64_C(0x80000)
+#define DIRECT_AREA_STATES (DIRECT_AREA_CODE + DIRECT_PAGE)
+#define DIRECT_AREA_SIZE   (DIRECT_AREA_STATES + TRAMPOLINE_MAX_VCPUS * DIRECT_PAGE)
 
 /* The signal that interrupts guest code in the engine. */
 #define DIRECT_KICK_SIGNAL 40
@@ -119,7 +131,8 @@ struct direct_vcpu {
     uint32_t engine_sleeps;
     uint32_t vmm_sleeps;
     uint32_t engine_cpu, vmm_cpu; /* where the two threads were when they last gave the turn away */
-    struct spin spin;             /* the engine's; its limit is set by the VMM */
+    uint32_t selector; /* what trampolines find in ES: trampoline_selector, set by the VMM */
+    struct spin spin;  /* the engine's; its limit is set by the VMM */
 
     /* Events. */
     _Alignas(64) uint32_t mode;
@@ -170,6 +183,7 @@ struct direct_header {
     struct direct_port_range idle_ports[DIRECT_IDLE_PORT_RANGES];
     uint32_t idle_port_count;
     uint32_t site_count;
+    uint64_t area_address;           /* of the trampolines, as the guest sees them; 0: none */
     uint64_t zeros_start, zeros_end; /* reads as zero without memory */
 
     struct direct_ioapic ioapic; /* the engine's, under its lock */

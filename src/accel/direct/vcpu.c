@@ -140,7 +140,8 @@ static bool is_power_of_two(uint32_t value, uint32_t most)
 }
 
 /* Turn what the engine wrote, already copied, into an exit. False if it makes no sense. */
-static bool decode(struct accel_vcpu *vcpu, const struct direct_exit *from, struct accel_exit *exit)
+static bool take_exit(struct accel_vcpu *vcpu, const struct direct_exit *from,
+                      struct accel_exit *exit)
 {
     memcpy(vcpu->data, from->data, sizeof vcpu->data);
     switch (from->kind) {
@@ -199,12 +200,11 @@ static void fail_dead(const struct accel_vcpu *vcpu, struct accel_exit *exit)
     process_describe_death(&vcpu->vm->process, exit->reason, sizeof exit->reason);
 }
 
-static bool sweep(struct accel_vcpu *vcpu, gpa_t page, struct accel_exit *exit)
+static bool sweep(struct accel_vcpu *vcpu, gpa_t entry, struct accel_exit *exit)
 {
-    struct uhyve_error error;
+    gpa_t page = align_down(entry, DIRECT_PAGE);
 
-    if (ram_at(vcpu->vm->ram, page, DIRECT_PAGE) && page % DIRECT_PAGE == 0 &&
-        code_sweep(vcpu->vm, page, DIRECT_PAGE, DIRECT_PAGE_CODE, &error) == 0)
+    if (ram_at(vcpu->vm->ram, page, DIRECT_PAGE) && code_patch_page(vcpu->vm, page, entry) == 0)
         return true;
     fail(exit, "the guest runs code that cannot be prepared for the accelerator 'direct'");
     return false;
@@ -240,7 +240,7 @@ void direct_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit)
                 return;
             continue;
         }
-        if (!decode(vcpu, &copy, exit))
+        if (!take_exit(vcpu, &copy, exit))
             fail(exit, "the guest's process gave an answer without sense");
         return;
     }

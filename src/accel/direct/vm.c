@@ -20,8 +20,8 @@
 
 /* The steps of the engine's start, as in engine/start.c. */
 static const char *const steps[] = {
-    [2] = "take over its descriptors", [3] = "map its memory",    [4] = "drop privileges",
-    [5] = "install signal handlers",   [6] = "start its threads", [7] = "set up a thread",
+    [2] = "close descriptors",       [3] = "map its memory",    [4] = "drop privileges",
+    [5] = "install signal handlers", [6] = "start its threads", [7] = "set up a thread",
     [8] = "filter its system calls",
 };
 
@@ -65,17 +65,16 @@ static int create_control(struct accel_vm *vm, struct uhyve_error *error)
     vm->header->ram_base = vm->ram->base;
     vm->header->ram_size = vm->ram->size;
     vm->header->lowest_mapping = lowest_mapping();
+    vm->header->area_address = code_choose_area(vm->ram, vm->cpu_count);
+    for (unsigned i = 0; i < vm->cpu_count && i < TRAMPOLINE_MAX_VCPUS; i++)
+        vm_shared_vcpu(vm, i)->selector = trampoline_selector(i);
     return 0;
 }
 
-/* Spinning pays only if both sides of every vCPU have a host CPU. */
-static uint32_t spin_us(unsigned cpu_count)
+static unsigned host_cpus(void)
 {
     cpu_set_t set;
-
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 0;
-    return (unsigned)CPU_COUNT(&set) > cpu_count ? SPIN_US : 0;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
 static void direct_vm_destroy(struct accel_vm *vm)
@@ -121,7 +120,9 @@ static int direct_vm_create(struct accel_host *host, const struct accel_vm_confi
     vm->cpu_count = config->cpu_count;
     vm->control_fd = -1;
     vm->process.life_fd = -1;
-    vm->spin_us = spin_us(vm->cpu_count);
+    /* Waiting actively pays only if both sides of every vCPU have a host CPU. */
+    vm->spin_us = host_cpus() > vm->cpu_count ? SPIN_US : 0;
+    vm->shares_cpus = host_cpus() < vm->cpu_count;
     vm->tsc_start = tsc_sample_now();
     pthread_mutex_init(&vm->lock, NULL);
     pthread_mutex_init(&vm->process.lock, NULL);
@@ -205,12 +206,6 @@ static void direct_vm_ignore_io(struct accel_vm *vm, uint16_t first, uint16_t la
     __atomic_store_n(&header->idle_port_count, count + 1, __ATOMIC_RELEASE);
 }
 
-static int direct_vm_code_loaded(struct accel_vm *vm, gpa_t start, uint64_t size,
-                                 struct uhyve_error *error)
-{
-    return code_sweep(vm, start, size, DIRECT_PAGE_TEXT, error);
-}
-
 const struct accel accel_direct = {
     .name = "direct",
     .shared_ram = true,
@@ -220,7 +215,7 @@ const struct accel accel_direct = {
     .vm_destroy = direct_vm_destroy,
     .vm_map_zeros = direct_vm_map_zeros,
     .vm_ignore_io = direct_vm_ignore_io,
-    .vm_code_loaded = direct_vm_code_loaded,
+    .vm_kernel_loaded = code_patch_kernel,
     .vcpu_create = direct_vcpu_create,
     .vcpu_destroy = direct_vcpu_destroy,
     .vcpu_run = direct_vcpu_run,

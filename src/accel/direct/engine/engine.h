@@ -90,6 +90,7 @@ struct cpu {
     struct x86_state *state; /* &shared->state: current while a handler runs */
     unsigned index;
     bool started;
+    struct trampoline_state *trampoline; /* NULL: there are none */
     uint8_t *fpu;       /* the guest's FXSAVE area in the signal frame; XMM registers at 160 */
     struct fault fault; /* filled by functions that return false or RESULT_FAULT */
 
@@ -117,10 +118,14 @@ struct engine {
     struct direct_header *header;
     uint8_t *ram; /* guest RAM at DIRECT_RAM_VIEW */
     uint64_t ram_base, ram_size;
-    const uint64_t *sites;
+    const struct patch_table *table; /* the kernel's patches */
+    const uint64_t *sites;           /* patches of later code */
+    uint64_t area;                   /* trampolines for the guest; 0: none */
+    uint64_t flush[2][2];            /* the guest's addresses but for the area: starts and sizes */
     uint8_t *page_kinds;
-    uint8_t *vcpus; /* one page each */
-    bool fsgsbase;  /* the instructions work at CPL 3 */
+    uint8_t *vcpus;      /* one page each */
+    int ram_fd, life_fd; /* the only descriptors of the process */
+    bool fsgsbase;       /* the instructions work at CPL 3 */
 };
 
 extern struct engine engine;

@@ -36,6 +36,12 @@
 /* A system call that is allowed whatever its arguments are: 2 instructions. */
 #define ALLOW(number) IF_EQUAL(number, 1), RETURN(SECCOMP_RET_ALLOW)
 
+/* Allow exactly this start and size, else go on: 9 instructions. */
+#define UNLESS_PIECE(piece)                                                                        \
+    LOAD(ARG_HIGH(0)), IF_EQUAL(HIGH((piece)[0]), 7), LOAD(ARG_LOW(0)),                            \
+        IF_EQUAL(LOW((piece)[0]), 5), LOAD(ARG_LOW(1)), IF_EQUAL(LOW((piece)[1]), 3),              \
+        LOAD(ARG_HIGH(1)), IF_EQUAL(HIGH((piece)[1]), 1), RETURN(SECCOMP_RET_ALLOW)
+
 #define REFUSE RETURN(SECCOMP_RET_KILL_PROCESS)
 
 /* The largest address whose 4 GiB neighbour still ends below DIRECT_GUEST_END. */
@@ -88,21 +94,14 @@ long filter_install(int pid)
 
         IF_EQUAL(__NR_read, 4),
         LOAD(ARG_LOW(0)),
-        IF_EQUAL(ENGINE_LIFE_FD, 1),
+        IF_EQUAL((uint32_t)engine.life_fd, 1),
         RETURN(SECCOMP_RET_ALLOW),
         REFUSE,
 
-        /* munmap: all of the guest's addresses ... */
-        IF_EQUAL(__NR_munmap, 15),
-        LOAD(ARG_HIGH(0)),
-        IF_EQUAL(0, 7),
-        LOAD(ARG_LOW(0)),
-        IF_EQUAL(0, 5),
-        LOAD(ARG_LOW(1)),
-        IF_EQUAL(LOW(DIRECT_GUEST_END), 3),
-        LOAD(ARG_HIGH(1)),
-        IF_EQUAL(HIGH(DIRECT_GUEST_END), 1),
-        RETURN(SECCOMP_RET_ALLOW),
+        /* munmap: all of the guest's addresses but the trampolines, in two pieces ... */
+        IF_EQUAL(__NR_munmap, 24),
+        UNLESS_PIECE(engine.flush[0]),
+        UNLESS_PIECE(engine.flush[1]),
         /* ... or less than 4 GiB of them */
         LOAD(ARG_HIGH(0)),
         IF_NOT_ABOVE(GUEST_HIGH, 3),
@@ -119,7 +118,7 @@ long filter_install(int pid)
         LOAD(ARG_LOW(3)),
         IF_EQUAL(MAP_SHARED | MAP_FIXED, 3),
         LOAD(ARG_LOW(4)),
-        IF_EQUAL(ENGINE_RAM_FD, 5),
+        IF_EQUAL((uint32_t)engine.ram_fd, 5),
         RETURN(SECCOMP_RET_ALLOW),
         IF_EQUAL(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, 3),
         LOAD(ARG_LOW(2)),

@@ -17,7 +17,7 @@ static inline void lock_take(uint32_t *lock)
     while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE)) {
         while (__atomic_load_n(lock, __ATOMIC_RELAXED)) {
             if (++spins % LOCK_SPINS == 0)
-                sys_call(__NR_sched_yield, 0, 0, 0, 0, 0, 0);
+                sys_sched_yield();
             __asm__ volatile("pause");
         }
     }

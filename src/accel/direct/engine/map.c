@@ -91,16 +91,43 @@ static struct run large_run(uint64_t gva, const struct translation *t)
     return (struct run){gva - offset, gva - offset + LARGE, (t->gpa & ~UINT64_C(0xfff)) - offset};
 }
 
+static bool overlaps_area(uint64_t start, uint64_t end)
+{
+    return engine.area && start < engine.area + DIRECT_AREA_SIZE && end > engine.area;
+}
+
+static void unmap_all(void)
+{
+    for (unsigned i = 0; i < 2; i++)
+        if (engine.flush[i][1])
+            sys_munmap(engine.flush[i][0], engine.flush[i][1]);
+}
+
+/* The area of trampolines stays. */
+static void unmap(uint64_t start, uint64_t size)
+{
+    uint64_t end = start + size, area_end = engine.area + DIRECT_AREA_SIZE;
+
+    if (!overlaps_area(start, end)) {
+        sys_munmap(start, size);
+        return;
+    }
+    if (start < engine.area)
+        sys_munmap(start, engine.area - start);
+    if (end > area_end)
+        sys_munmap(area_end, end - area_end);
+}
+
 static bool map_run(const struct run *run, int prot)
 {
     uint64_t size = run->end - run->start;
-    long result = sys_mmap(run->start, size, prot, MAP_SHARED | MAP_FIXED, ENGINE_RAM_FD,
+    long result = sys_mmap(run->start, size, prot, MAP_SHARED | MAP_FIXED, engine.ram_fd,
                            run->gpa - engine.ram_base);
     if (result >= 0)
         return true;
     /* The host limits the number of mappings: start over. */
-    sys_munmap(0, DIRECT_GUEST_END);
-    return sys_mmap(run->start, size, prot, MAP_SHARED | MAP_FIXED, ENGINE_RAM_FD,
+    unmap_all();
+    return sys_mmap(run->start, size, prot, MAP_SHARED | MAP_FIXED, engine.ram_fd,
                     run->gpa - engine.ram_base) >= 0;
 }
 
@@ -115,7 +142,7 @@ static bool may_execute(uint64_t gpa, enum access access)
 
     if (*kind == DIRECT_PAGE_CODE && access == ACCESS_WRITE) {
         *kind = DIRECT_PAGE_DATA;
-        sys_munmap(0, DIRECT_GUEST_END); /* it may be mapped executable elsewhere */
+        unmap_all(); /* it may be mapped executable elsewhere */
     }
     return *kind != DIRECT_PAGE_DATA;
 }
@@ -130,6 +157,8 @@ static enum map_result map_ram(uint64_t gva, enum access access, const struct tr
     int prot = PROT_READ;
 
     clip(&run, page);
+    if (overlaps_area(run.start, run.end))
+        return MAP_IMPOSSIBLE;
     if (executable && t->executable)
         prot |= PROT_EXEC;
     if (t->writable && (!executable || page_kind(t->gpa) == DIRECT_PAGE_TEXT))
@@ -164,7 +193,7 @@ enum map_result map_resolve(struct cpu *cpu, uint64_t gva, enum access access)
         lock_release(&map_lock);
         if (result != MAP_UNSWEPT)
             return result;
-        exit_sweep(cpu, t.gpa & ~UINT64_C(0xfff));
+        exit_sweep(cpu, t.gpa);
     }
 }
 
@@ -180,13 +209,13 @@ void map_flush_page(uint64_t gva)
         size = LARGE;
         large_regions[region / 8] &= (uint8_t) ~(1u << region % 8);
     }
-    sys_munmap(gva & ~(size - 1), size);
+    unmap(gva & ~(size - 1), size);
     lock_release(&map_lock);
 }
 
 void map_flush_all(void)
 {
     lock_take(&map_lock);
-    sys_munmap(0, DIRECT_GUEST_END);
+    unmap_all();
     lock_release(&map_lock);
 }

@@ -168,6 +168,7 @@ unsigned mmu_fetch(struct cpu *cpu, uint64_t gva, uint8_t *to, unsigned size)
         if (!view)
             break;
         memory_copy(to + done, view, n);
+        patch_original(engine.table, t.gpa, to + done, n);
         restore_patched(t.gpa, to + done, n);
         done += n;
     }

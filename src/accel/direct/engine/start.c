@@ -2,9 +2,9 @@
  * Stages of the lock-down, and what each gives up:
  *
  *  1. control memory is mapped; it tells the descriptors;
- *  2. all descriptors but guest RAM and the life line are closed;
- *  3. everything in the address space but the engine's own window is unmapped: nothing of the
+ *  2. everything in the address space but the engine's own window is unmapped: nothing of the
  *     initial stack, the environment or the vDSO remains;
+ *  3. all descriptors but guest RAM and the life line are closed;
  *  4. no new privileges, no core dumps, no tracing by others, resource limits;
  *  5. signal handlers and threads;
  *  6. the filter of filter.c, for all threads at once; only now may guest code run.
@@ -15,8 +15,6 @@
 #include "accel/direct/engine/start.h"
 
 #include <asm/signal.h>
-#include <linux/close_range.h>
-#include <linux/fcntl.h>
 #include <linux/futex.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
@@ -36,7 +34,6 @@
 #define AT_HWCAP2            26
 #define HWCAP2_FSGSBASE      2u
 #define ADDRESS_SPACE_END    UINT64_C(0x7ffffffff000)
-#define DESCRIPTORS_ASIDE    8 /* out of the way of the final numbers, below any limit */
 #define SIGNAL_STACK_DISARM  (1u << 31)
 #define SIGEV_THREAD_ID_KIND 4
 #define PR_SET_TIMERSLACK_NS 1
@@ -124,35 +121,54 @@ static void map_fixed(uint32_t step, uint64_t address, uint64_t size, int fd)
     check(step, sys_mmap(address, size, PROT_READ | PROT_WRITE, flags, fd, 0));
 }
 
-static void take_descriptors(int control_fd)
+/* Trampolines are code of the guest's, states are its data; neither is in its page tables. */
+static void map_area(int control_fd)
 {
-    struct direct_header *header = engine.header;
-    long ram = check(
-        2, sys_set_up(__NR_fcntl, (uint64_t)header->ram_fd, F_DUPFD, DESCRIPTORS_ASIDE, 0));
-    long life = check(
-        2, sys_set_up(__NR_fcntl, (uint64_t)header->life_fd, F_DUPFD, DESCRIPTORS_ASIDE, 0));
-    long control = check(
-        2, sys_set_up(__NR_fcntl, (uint64_t)control_fd, F_DUPFD, DESCRIPTORS_ASIDE, 0));
+    uint64_t area = engine.header->area_address, end = area + DIRECT_AREA_SIZE;
 
-    check(2, sys_set_up(__NR_dup3, (uint64_t)ram, ENGINE_RAM_FD, 0, 0));
-    check(2, sys_set_up(__NR_dup3, (uint64_t)life, ENGINE_LIFE_FD, 0, 0));
-    check(2, sys_set_up(__NR_dup3, (uint64_t)control, 2, 0, 0));
-    check(2, sys_set_up(__NR_close_range, 3, UINT32_MAX, 0, 0));
+    engine.flush[0][1] = DIRECT_GUEST_END;
+    if (!area)
+        return;
+    engine.area = area;
+    engine.flush[0][1] = area;
+    engine.flush[1][0] = end;
+    engine.flush[1][1] = DIRECT_GUEST_END - end;
+    check(3, sys_mmap(area, DIRECT_AREA_CODE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED,
+                      control_fd, DIRECT_AREA));
+    check(3, sys_mmap(area + DIRECT_AREA_CODE, DIRECT_AREA_SIZE - DIRECT_AREA_CODE,
+                      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, control_fd,
+                      DIRECT_AREA + DIRECT_AREA_CODE));
 }
 
-static void set_up_memory(void)
+static void close_range(int first, int last)
+{
+    if (first <= last)
+        check(2, sys_set_up(__NR_close_range, (uint64_t)first, (uint64_t)last, 0, 0));
+}
+
+/* Their numbers stay what they were in the VMM: duplicating might meet the limit. */
+static void close_other_descriptors(void)
+{
+    int a = engine.ram_fd, b = engine.life_fd;
+
+    close_range(0, (a < b ? a : b) - 1);
+    close_range((a < b ? a : b) + 1, (a < b ? b : a) - 1);
+    close_range((a < b ? b : a) + 1, INT32_MAX);
+}
+
+static void set_up_memory(int control_fd)
 {
     struct direct_header *header = engine.header;
 
     engine.ram_base = header->ram_base;
     engine.ram_size = header->ram_size;
     unmap_everything_else();
-    map_fixed(3, DIRECT_CONTROL, DIRECT_PAGE_KINDS + engine.ram_size / DIRECT_PAGE, 2);
-    check(3, sys_set_up(__NR_close, 2, 0, 0, 0));
-    map_fixed(3, DIRECT_RAM_VIEW, engine.ram_size, ENGINE_RAM_FD);
+    map_fixed(3, DIRECT_CONTROL, DIRECT_PAGE_KINDS + engine.ram_size / DIRECT_PAGE, control_fd);
+    map_fixed(3, DIRECT_RAM_VIEW, engine.ram_size, engine.ram_fd);
     map_fixed(3, DIRECT_STACKS, (uint64_t)header->cpu_count * ENGINE_STACK_SIZE, -1);
     engine.ram = (uint8_t *)DIRECT_RAM_VIEW;
     engine.vcpus = (uint8_t *)(DIRECT_CONTROL + DIRECT_VCPUS);
+    engine.table = (const struct patch_table *)(DIRECT_CONTROL + DIRECT_TABLE);
     engine.sites = (const uint64_t *)(DIRECT_CONTROL + DIRECT_SITES);
     engine.page_kinds = (uint8_t *)(DIRECT_CONTROL + DIRECT_PAGE_KINDS);
 }
@@ -208,6 +224,9 @@ static void start_threads(void)
         cpu->shared = engine_vcpu(i);
         cpu->state = &cpu->shared->state;
         cpu->index = i;
+        if (engine.area)
+            cpu->trampoline = (struct trampoline_state *)(DIRECT_CONTROL + DIRECT_AREA +
+                                                          DIRECT_AREA_STATES + i * DIRECT_PAGE);
         apic_reset(cpu);
         msr_reset(cpu);
         check(6, entry_clone(flags, (void *)(memory + ENGINE_START_SIZE), &cpu->shared->tid));
@@ -232,6 +251,10 @@ void start_thread(void)
         .tid = (int32_t)sys_set_up(__NR_gettid, 0, 0, 0, 0),
     };
 
+    if (cpu->trampoline) {
+        /* How trampolines find the vCPU's state; the kernel keeps it across signals. */
+        __asm__ volatile("mov %0, %%es" : : "r"(cpu->shared->selector));
+    }
     check(7, sys_set_up(__NR_sigaltstack, (uint64_t)&stack, 0, 0, 0));
     check(7, sys_set_up(__NR_timer_create, CLOCK_MONOTONIC, (uint64_t)&event, (uint64_t)&cpu->timer,
                         0));
@@ -256,8 +279,11 @@ void start(const uint64_t *stack)
                  control_fd, 0) < 0)
         sys_exit_group(1);
     header = engine.header = (struct direct_header *)DIRECT_CONTROL;
-    take_descriptors(control_fd);
-    set_up_memory();
+    engine.ram_fd = header->ram_fd;
+    engine.life_fd = header->life_fd;
+    set_up_memory(control_fd);
+    map_area(control_fd);
+    close_other_descriptors();
     drop_privileges();
     header->pid = (int32_t)sys_set_up(__NR_getpid, 0, 0, 0, 0);
     ioapic_reset();
@@ -271,7 +297,7 @@ void start(const uint64_t *stack)
     sys_futex(&header->status, FUTEX_WAKE, 1, (void *)0);
 
     uint8_t byte;
-    while (sys_read(ENGINE_LIFE_FD, &byte, 1) != 0)
+    while (sys_read(engine.life_fd, &byte, 1) != 0)
         ;
     sys_exit_group(0);
 }

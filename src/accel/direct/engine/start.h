@@ -6,10 +6,6 @@
 
 #include "accel/direct/engine/engine.h"
 
-/* The only descriptors of the process. */
-#define ENGINE_RAM_FD  0
-#define ENGINE_LIFE_FD 1
-
 /* A thread's memory: struct cpu, the stack it starts on, the stack of its signal handler. */
 #define ENGINE_STACK_SIZE 0x20000 /* a power of two: the start is found from any address inside */
 #define ENGINE_START_SIZE 0x4000

@@ -54,6 +54,12 @@ static inline long sys_tgkill(int pid, int tid, int signal)
     return sys_call(__NR_tgkill, (uint64_t)pid, (uint64_t)tid, (uint64_t)signal, 0, 0, 0);
 }
 
+/* sched_yield: waiting for a lock. */
+static inline long sys_sched_yield(void)
+{
+    return sys_call(__NR_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
 /* timer_settime: the thread's own timer, relative time. */
 static inline long sys_timer_settime(int timer, const void *value)
 {

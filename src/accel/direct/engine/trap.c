@@ -25,8 +25,10 @@
 #include "accel/direct/engine/exit.h"
 #include "accel/direct/engine/map.h"
 #include "accel/direct/engine/memory.h"
+#include "accel/direct/engine/mmu.h"
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/privileged.h"
+#include "accel/direct/engine/settle.h"
 #include "accel/direct/engine/start.h"
 #include "accel/direct/engine/wait.h"
 
@@ -54,7 +56,7 @@ static void load_state(struct cpu *cpu, const struct sigcontext_64 *frame)
     cpu->fpu = (uint8_t *)frame->fpstate;
 }
 
-static void store_state(const struct cpu *cpu, struct sigcontext_64 *frame)
+static void store_state(struct cpu *cpu, struct sigcontext_64 *frame)
 {
     const struct x86_state *state = cpu->state;
     const uint64_t *gpr = state->gpr;
@@ -68,7 +70,9 @@ static void store_state(const struct cpu *cpu, struct sigcontext_64 *frame)
     frame->si = gpr[X86_RSI];
     frame->di = gpr[X86_RDI];
     memory_copy(&frame->r8, &gpr[X86_R8], 64);
-    frame->ip = state->rip;
+    /* What cannot be delivered now must be when a trampoline enables interrupts: an interrupt, or
+     * the switch of vector registers. */
+    frame->ip = settle_leave(cpu, apic_pending(cpu) >= 0 || (state->cr0 & CR0_TS));
     frame->flags = (state->rflags & (RFLAGS_NATIVE | RFLAGS_TF)) | X86_RFLAGS_FIXED |
                    X86_RFLAGS_IF | (cpu->stepping ? RFLAGS_TF : 0);
 }
@@ -119,6 +123,9 @@ static void on_general_fault(struct cpu *cpu, const struct fault *fault)
         result = privileged_run(cpu, &insn);
     if (result == RESULT_UNKNOWN) {
         cpu->fault = *fault;
+        /* What was patched and is not known here does not exist for the guest. */
+        if (patch_find(engine.table, cpu->state->rip))
+            undefined_opcode(cpu);
         result = RESULT_FAULT;
     }
     finish(cpu, result, single_step);
@@ -178,6 +185,7 @@ static void on_debug(struct cpu *cpu)
 {
     bool guest_steps = cpu->state->rflags & RFLAGS_TF;
 
+    cpu->shadow_rip = 0;
     if (cpu->stepping && !guest_steps) {
         cpu->stepping = false;
         return;
@@ -320,6 +328,29 @@ static void on_kick(struct cpu *cpu)
         cpu->timer_armed = 0;
 }
 
+/*
+ * An exception inside a trampoline: of one of its own accesses, where the guest's stack is not
+ * mapped, or of an instruction of the guest that was moved there. The first are emulated instead,
+ * the latter are treated like anywhere else: RIP is at the instruction's own place.
+ */
+static void on_trampoline(struct cpu *cpu, const struct sigcontext_64 *frame, enum settled settled)
+{
+    struct insn insn;
+
+    if (settled == SETTLED_BROKEN) {
+        exit_failed(cpu, "the guest has jumped into code that the accelerator 'direct' generated");
+        return;
+    }
+    if (frame->trapno == VECTOR_PF && decode_here(cpu, &insn)) {
+        enum result result = privileged_run(cpu, &insn);
+        if (result != RESULT_UNKNOWN) {
+            finish(cpu, result, cpu->state->rflags & RFLAGS_TF);
+            return;
+        }
+    }
+    on_exception(cpu, frame);
+}
+
 void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
 {
     struct cpu *cpu = start_this_cpu();
@@ -333,8 +364,13 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
         exit_wait(cpu);
     } else {
         load_state(cpu, frame);
+        enum settled settled = settle_enter(cpu);
         if (signal == DIRECT_KICK_SIGNAL)
             on_kick(cpu);
+        else if (settled == SETTLED_INSIDE || settled == SETTLED_BROKEN)
+            on_trampoline(cpu, frame, settled);
+        else if (settled == SETTLED_PENDING)
+            ; /* nothing but looking at what is pending, below */
         else if (signal == SIGSYS)
             on_system_call(cpu);
         else

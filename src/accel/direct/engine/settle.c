@@ -1,0 +1,59 @@
+#include "accel/direct/engine/settle.h"
+
+#include "accel/direct/engine/mmu.h"
+
+#define POPF 0x9d
+
+static bool read_stack(void *context, uint64_t address, uint64_t *value)
+{
+    return mmu_read(context, address, value, sizeof *value);
+}
+
+/* Does RIP stand behind a POPF, which has just enabled interrupts? */
+static bool is_behind_popf(struct cpu *cpu)
+{
+    uint8_t code;
+    return mmu_fetch(cpu, cpu->state->rip - 1, &code, 1) == 1 && code == POPF;
+}
+
+enum settled settle_enter(struct cpu *cpu)
+{
+    struct x86_state *state = cpu->state;
+    uint64_t host = state->rip;
+
+    if (!cpu->trampoline)
+        return SETTLED_OUTSIDE;
+    state->rflags = (state->rflags & ~X86_RFLAGS_IF) |
+                    (cpu->trampoline->interrupt_flag & X86_RFLAGS_IF);
+    if (!trampoline_contains(engine.table, host))
+        return SETTLED_OUTSIDE;
+    struct trampoline_registers registers = {
+        .rip = host,
+        .rsp = state->gpr[X86_RSP],
+        .rax = state->gpr[X86_RAX],
+        .rcx = state->gpr[X86_RCX],
+    };
+    if (!trampoline_settle(engine.table, &registers, read_stack, cpu))
+        return SETTLED_BROKEN;
+    state->rip = registers.rip;
+    state->gpr[X86_RSP] = registers.rsp;
+    state->gpr[X86_RAX] = registers.rax;
+    state->gpr[X86_RCX] = registers.rcx;
+    if (*(const uint8_t *)(DIRECT_CONTROL + DIRECT_AREA + (host - engine.area)) != DIRECT_TRAP)
+        return SETTLED_INSIDE;
+    cpu->flags_restored = is_behind_popf(cpu);
+    return SETTLED_PENDING;
+}
+
+uint64_t settle_leave(struct cpu *cpu, bool pending)
+{
+    struct trampoline_state *trampoline = cpu->trampoline;
+
+    if (!trampoline)
+        return cpu->state->rip;
+    trampoline->interrupt_flag = (uint32_t)(cpu->state->rflags & X86_RFLAGS_IF);
+    trampoline->tsc_aux = (uint32_t)cpu->shared->msrs.tsc_aux;
+    trampoline->never = 0;
+    trampoline->pending = pending;
+    return patch_host_address(engine.table, cpu->state->rip);
+}
