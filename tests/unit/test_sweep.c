@@ -122,8 +122,6 @@ static void kinds(void **state)
         {SWEEP_FAR_TRANSFER, {0xFF, 0x28}},        /* far jmp */
         {SWEEP_RDTSCP, {0x0F, 0x01, 0xF9}},
         {SWEEP_RDPID, {0xF3, 0x0F, 0xC7, 0xF8}},
-        {SWEEP_PAUSE, {0xF3, 0x90}},
-        {SWEEP_NONE, {0x90}},                         /* nop */
         {SWEEP_NONE, {0xCC}},                         /* int3 */
         {SWEEP_NONE, {0xF4}},                         /* hlt traps */
         {SWEEP_EXTENDED, {0x0F, 0x01, 0xD0}},         /* xgetbv */

@@ -96,7 +96,6 @@ int code_patch_kernel(struct accel_vm *vm, const struct accel_kernel *kernel,
             .code = map.ranges,
             .code_count = map.range_count,
             .symbols = {map.symbols, map.symbol_count},
-            .native = vm->shares_cpus ? 0 : PLAN_NATIVE(SWEEP_PAUSE),
         };
         err = plan_make(&image, &area, &table, &report, error);
     }
@@ -144,7 +143,7 @@ static bool patch_from(struct accel_vm *vm, gpa_t page, uint8_t *code, size_t at
             continue;
         }
         enum sweep_kind kind = sweep_classify(&insn);
-        if (kind == SWEEP_NONE || kind == SWEEP_CLI || kind == SWEEP_STI || kind == SWEEP_PAUSE)
+        if (kind == SWEEP_NONE || kind == SWEEP_CLI || kind == SWEEP_STI)
             continue;
         if (!add_site(vm, page + at, code[at]))
             return false;

@@ -53,7 +53,6 @@ struct accel_vm {
     pthread_mutex_t lock; /* sites, page kinds, start-up */
     bool ready;
     uint32_t site_count;
-    bool shares_cpus; /* there are fewer host CPUs than vCPUs: who waits for a lock must give way */
     uint32_t spin_us; /* how long the two sides of a vCPU wait actively for each other */
 };
 

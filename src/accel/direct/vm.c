@@ -43,6 +43,12 @@ static uint64_t lowest_mapping(void)
     return (lowest + DIRECT_PAGE - 1) & ~UINT64_C(0xfff);
 }
 
+static unsigned host_cpus(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
 static int create_control(struct accel_vm *vm, struct uhyve_error *error)
 {
     vm->control_size = DIRECT_PAGE_KINDS + vm->ram->size / DIRECT_PAGE;
@@ -65,16 +71,11 @@ static int create_control(struct accel_vm *vm, struct uhyve_error *error)
     vm->header->ram_base = vm->ram->base;
     vm->header->ram_size = vm->ram->size;
     vm->header->lowest_mapping = lowest_mapping();
+    vm->header->shares_cpus = host_cpus() < vm->cpu_count;
     vm->header->area_address = code_choose_area(vm->ram, vm->cpu_count);
     for (unsigned i = 0; i < vm->cpu_count && i < TRAMPOLINE_MAX_VCPUS; i++)
         vm_shared_vcpu(vm, i)->selector = trampoline_selector(i);
     return 0;
-}
-
-static unsigned host_cpus(void)
-{
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
 static void direct_vm_destroy(struct accel_vm *vm)
@@ -122,7 +123,6 @@ static int direct_vm_create(struct accel_host *host, const struct accel_vm_confi
     vm->process.life_fd = -1;
     /* Waiting actively pays only if both sides of every vCPU have a host CPU. */
     vm->spin_us = host_cpus() > vm->cpu_count ? SPIN_US : 0;
-    vm->shares_cpus = host_cpus() < vm->cpu_count;
     vm->tsc_start = tsc_sample_now();
     pthread_mutex_init(&vm->lock, NULL);
     pthread_mutex_init(&vm->process.lock, NULL);

@@ -63,6 +63,7 @@ long filter_install(int pid)
 
         LOAD(DATA(nr)),
         ALLOW(__NR_rt_sigreturn),
+        ALLOW(__NR_restart_syscall),
         ALLOW(__NR_sched_yield),
         ALLOW(__NR_exit_group),
 

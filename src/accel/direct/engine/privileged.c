@@ -5,7 +5,6 @@
 #include "accel/direct/engine/mmu.h"
 #include "accel/direct/engine/msr.h"
 #include "accel/direct/engine/operand.h"
-#include "accel/direct/engine/syscalls.h"
 #include "accel/direct/engine/trap.h"
 
 static bool pop(struct cpu *cpu, unsigned index, unsigned size, uint64_t *value)
@@ -199,11 +198,6 @@ static enum result one_byte(struct cpu *cpu, const struct insn *insn)
     case 0x6e:
     case 0x6f:
         return string_io(cpu, insn);
-    case 0x90: /* PAUSE: another vCPU may need the CPU to release what this one waits for */
-        if (!insn->rep)
-            return RESULT_UNKNOWN;
-        sys_sched_yield();
-        break;
     case 0x9c:
         result = push_flags(cpu, insn);
         break;

@@ -27,6 +27,8 @@ static inline long sys_call(long number, uint64_t a, uint64_t b, uint64_t c, uin
 
 /* rt_sigreturn: leaving a signal handler, in entry.S. No arguments. */
 
+/* restart_syscall: how the kernel goes on with a wait that a stop signal (Ctrl-Z) interrupted. */
+
 /* mmap: guest RAM (shared, from its descriptor) or zeros (private, anonymous, read only) at a fixed
  * address below the engine's window, less than 4 GiB at a time. */
 static inline long sys_mmap(uint64_t address, uint64_t size, int prot, int flags, int fd,

@@ -324,8 +324,10 @@ static void prepare_return(struct cpu *cpu)
 
 static void on_kick(struct cpu *cpu)
 {
-    if (cpu->timer_armed && rdtsc() >= cpu->timer_armed)
-        cpu->timer_armed = 0;
+    if (!cpu->timer_armed || rdtsc() < cpu->timer_armed)
+        return;
+    cpu->timer_armed = 0;
+    wait_for_others(cpu);
 }
 
 /*

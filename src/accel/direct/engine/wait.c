@@ -3,7 +3,14 @@
 #include <linux/futex.h>
 #include <linux/time_types.h>
 
+#include "accel/direct/engine/mmu.h"
 #include "accel/direct/engine/syscalls.h"
+
+/* How often a vCPU is looked at whether it waits for a lock, how near to its RIP the PAUSE of such
+ * a loop is, and how long it then sleeps. */
+#define SPIN_CHECK_US 300
+#define SPIN_LOOP     16
+#define SPIN_SLEEP_US 50
 
 struct interval_timer {
     struct __kernel_timespec interval, value;
@@ -17,6 +24,11 @@ void wait_notify(struct direct_vcpu *target)
         sys_tgkill(engine.header->pid, target->tid, DIRECT_KICK_SIGNAL);
     else if (mode == DIRECT_MODE_HALTED)
         sys_futex(&target->sequence, FUTEX_WAKE, 1, (void *)0);
+}
+
+static uint64_t microseconds(uint32_t count)
+{
+    return (uint64_t)count * engine.header->tsc_khz / 1000;
 }
 
 static struct __kernel_timespec time_until(uint64_t deadline)
@@ -35,10 +47,34 @@ void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
     sys_futex(&cpu->shared->sequence, FUTEX_WAIT, sequence, deadline ? &timeout : (void *)0);
 }
 
+/* Is there a PAUSE instruction within some bytes of RIP? */
+static bool is_spinning(struct cpu *cpu)
+{
+    uint8_t code[2 * SPIN_LOOP];
+    unsigned size = mmu_fetch(cpu, cpu->state->rip - SPIN_LOOP, code, sizeof code);
+
+    for (unsigned i = 1; i < size; i++)
+        if (code[i - 1] == 0xf3 && code[i] == 0x90)
+            return true;
+    return false;
+}
+
+void wait_for_others(struct cpu *cpu)
+{
+    if (!engine.header->shares_cpus || !is_spinning(cpu))
+        return;
+    uint32_t sequence = __atomic_load_n(&cpu->shared->sequence, __ATOMIC_SEQ_CST);
+    wait_for_event(cpu, sequence, rdtsc() + microseconds(SPIN_SLEEP_US));
+}
+
 void wait_arm_timer(struct cpu *cpu)
 {
     uint64_t deadline = cpu->shared->apic.deadline;
 
+    if (engine.header->shares_cpus && !cpu->timer_armed) {
+        uint64_t check = rdtsc() + microseconds(SPIN_CHECK_US);
+        deadline = deadline && deadline < check ? deadline : check;
+    }
     /* An earlier alarm may stay: it does no harm, and arming costs a system call. */
     if (!deadline || (cpu->timer_armed && cpu->timer_armed <= deadline))
         return;

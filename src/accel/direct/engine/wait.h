@@ -21,6 +21,13 @@ static inline void wait_set_mode(struct cpu *cpu, enum direct_mode mode)
  * limit). May return early. */
 void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline);
 
+/*
+ * Called when the host's timer has fired. Where vCPUs share host CPUs, one that waits actively for
+ * a lock keeps its holder from running: give way for a moment. The loop itself must run natively,
+ * because kernels count the PAUSEs in it.
+ */
+void wait_for_others(struct cpu *cpu);
+
 /* Have the host's timer interrupt the guest when the local APIC's timer is due. */
 void wait_arm_timer(struct cpu *cpu);
 

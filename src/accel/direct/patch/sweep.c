@@ -38,8 +38,6 @@ static enum sweep_kind classify_one_byte(const struct decode_insn *insn)
         return SWEEP_CLI;
     case 0xFB:
         return SWEEP_STI;
-    case 0x90:
-        return (insn->prefixes & DECODE_F3) && !(insn->rex & 1) ? SWEEP_PAUSE : SWEEP_NONE;
     case 0xFF: /* far call and jump have a memory operand */
         return (decode_reg(insn) == 3 || decode_reg(insn) == 5) && decode_mod(insn) != 3
                    ? SWEEP_FAR_TRANSFER

@@ -47,7 +47,6 @@ enum sweep_kind {
     SWEEP_SYSTEM_CALL,   /* syscall, sysenter, int n: into the host kernel */
     SWEEP_EXTENDED,      /* xgetbv, xsave and kin: go by the host's XCR0 */
     SWEEP_HYPERCALL,     /* vmcall, vmmcall: in a VM, to the hypervisor below */
-    SWEEP_PAUSE,         /* of use to trap only if vCPUs share host CPUs */
     SWEEP_FAR_TRANSFER,  /* iret, far return, call, jump: faults only with the usual selectors */
     SWEEP_KINDS,
 };
