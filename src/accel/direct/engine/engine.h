@@ -97,6 +97,7 @@ struct cpu {
     uint64_t shadow_rip; /* interrupts are held off while RIP is here: after STI and MOV SS */
     bool in_nmi;         /* no further NMI until IRET */
     bool stepping;       /* TF is set for the engine's own purposes */
+    bool step_popped;    /* POPF in a trampoline has set TF */
     bool flags_restored; /* POPF or IRET has enabled interrupts; see trap.c about CR0.TS */
 
     int32_t timer;        /* the host's timer */
