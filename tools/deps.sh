@@ -55,6 +55,7 @@ needs_check() {
     need pkgconf command:pkg-config "finds cmocka"
     need libzydis-dev header:Zydis/Zydis.h "a second opinion on where instructions end"
     need bats command:bats "system tests"
+    need clang-format command:clang-format "source layout"
     need clang command:clang "second compiler, fuzzing"
     # On older systems clang's own package brings the runtime.
     if is_known libclang-rt-dev || ! is_known clang; then
