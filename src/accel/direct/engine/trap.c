@@ -281,9 +281,10 @@ static bool handle_event(struct cpu *cpu)
         trap_deliver(cpu, &(struct fault){.vector = VECTOR_NMI}, INTERRUPT_EXTERNAL);
         return true;
     }
+    /* Also with interrupts disabled: a timer that is due must not be armed again. */
+    apic_poll_timer(cpu);
     if (!(state->rflags & X86_RFLAGS_IF))
         return false;
-    apic_poll_timer(cpu);
     int vector = apic_pending(cpu);
     if (vector >= 0 && shadow) {
         cpu->stepping = true;
