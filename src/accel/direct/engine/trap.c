@@ -344,10 +344,6 @@ static void prepare_return(struct cpu *cpu)
         halt(cpu);
     }
     cpu->flags_restored = false;
-    /* A timer that is due becomes a pending interrupt; left alone, it would be armed again and
-     * again. With interrupts enabled its signal comes and is looked at. */
-    if (!(cpu->state->rflags & X86_RFLAGS_IF))
-        apic_poll_timer(cpu);
     wait_arm_timer(cpu);
 }
 
