@@ -66,6 +66,16 @@ start() {
     done
 }
 
+@test "instructions that are replaced do what they should" {
+    for count in 1 2 13; do
+        options=(-c "$count")
+        for name in sensitive-v1 sensitive-v2; do
+            direct "$name"
+            expect_all_ok
+        done
+    done
+}
+
 @test "CPUs share memory and atomics" {
     options=(-c 4)
     direct smp-v2

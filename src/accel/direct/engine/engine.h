@@ -97,6 +97,7 @@ struct cpu {
     uint64_t shadow_rip; /* interrupts are held off while RIP is here: after STI and MOV SS */
     bool in_nmi;         /* no further NMI until IRET */
     bool stepping;       /* TF is set for the engine's own purposes */
+    bool step_popped;    /* POPF in a trampoline has set TF */
     bool flags_restored; /* POPF or IRET has enabled interrupts; see trap.c about CR0.TS */
 
     int32_t timer;        /* the host's timer */
@@ -128,7 +129,8 @@ struct engine {
     bool fsgsbase;       /* the instructions work at CPL 3 */
 };
 
-extern struct engine engine;
+/* Hidden, or clang reaches it through a table that the linker cannot do without. */
+extern struct engine engine __attribute__((visibility("hidden")));
 
 static inline struct direct_vcpu *engine_vcpu(unsigned index)
 {

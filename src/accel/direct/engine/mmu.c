@@ -156,6 +156,17 @@ static void restore_patched(uint64_t gpa, uint8_t *bytes, unsigned size)
     }
 }
 
+bool mmu_is_trap(uint64_t gpa)
+{
+    const uint8_t *byte = ram_view(gpa, 1);
+    const struct patch *patch = patch_find(engine.table, gpa);
+    uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_ACQUIRE);
+    uint32_t i = find_site(gpa);
+
+    return byte && *byte == DIRECT_TRAP &&
+           ((patch && patch->address == gpa) || (i < count && engine.sites[i] >> 8 == gpa));
+}
+
 unsigned mmu_fetch(struct cpu *cpu, uint64_t gva, uint8_t *to, unsigned size)
 {
     unsigned done = 0;

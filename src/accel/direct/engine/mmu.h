@@ -60,6 +60,9 @@ bool mmu_write(struct cpu *cpu, uint64_t gva, const void *from, unsigned size);
  * as they were. */
 unsigned mmu_fetch(struct cpu *cpu, uint64_t gva, uint8_t *to, unsigned size);
 
+/* Was an instruction at guest-physical address `gpa` replaced by a trap, which is still there? */
+bool mmu_is_trap(uint64_t gpa);
+
 /*
  * A pointer to [gva, gva + size) for atomic operations, or NULL: with *fault set if cpu->fault was
  * raised, else because it is device memory or crosses a page.

@@ -2,18 +2,9 @@
 
 #include "accel/direct/engine/mmu.h"
 
-#define POPF 0x9d
-
 static bool read_stack(void *context, uint64_t address, uint64_t *value)
 {
     return mmu_read(context, address, value, sizeof *value);
-}
-
-/* Does RIP stand behind a POPF, which has just enabled interrupts? */
-static bool is_behind_popf(struct cpu *cpu)
-{
-    uint8_t code;
-    return mmu_fetch(cpu, cpu->state->rip - 1, &code, 1) == 1 && code == POPF;
 }
 
 enum settled settle_enter(struct cpu *cpu)
@@ -39,10 +30,20 @@ enum settled settle_enter(struct cpu *cpu)
     state->gpr[X86_RSP] = registers.rsp;
     state->gpr[X86_RAX] = registers.rax;
     state->gpr[X86_RCX] = registers.rcx;
-    if (*(const uint8_t *)(DIRECT_CONTROL + DIRECT_AREA + (host - engine.area)) != DIRECT_TRAP)
-        return SETTLED_INSIDE;
-    cpu->flags_restored = is_behind_popf(cpu);
-    return SETTLED_PENDING;
+    if (registers.completed && registers.kind == SWEEP_POPF)
+        cpu->flags_restored = state->rflags & X86_RFLAGS_IF;
+    return registers.completed ? SETTLED_DONE : SETTLED_INSIDE;
+}
+
+bool settle_replaces(const struct cpu *cpu)
+{
+    uint64_t rip = cpu->state->rip;
+    const struct patch *patch = cpu->trampoline ? patch_find(engine.table, rip) : (void *)0;
+
+    for (unsigned i = 0; patch && i < patch->step_count; i++)
+        if (patch->address + patch->steps[i].guest == rip)
+            return patch->steps[i].kind != SWEEP_NONE;
+    return false;
 }
 
 uint64_t settle_leave(struct cpu *cpu, bool pending)

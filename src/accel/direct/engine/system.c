@@ -26,16 +26,16 @@ bool system_check_code(struct cpu *cpu, uint64_t selector)
 
     if (!(selector & 0xfffc))
         return raise_fault(cpu, VECTOR_GP, 0);
-    if (selector & 3) {
-        exit_failed(cpu,
-                    "the guest enters user mode, which the accelerator 'direct' does not have");
-        return raise_fault(cpu, VECTOR_GP, selector & 0xfffc);
-    }
     if (!interrupt_read_descriptor(cpu, (uint16_t)selector, &descriptor, 8))
         return false;
     /* S, executable, 64-bit. */
     if ((descriptor >> 43 & 3) != 3 || !(descriptor >> 53 & 1))
         return raise_fault(cpu, VECTOR_GP, selector & 0xfffc);
+    if (selector & 3) {
+        exit_failed(cpu,
+                    "the guest enters user mode, which the accelerator 'direct' does not have");
+        return raise_fault(cpu, VECTOR_GP, selector & 0xfffc);
+    }
     if (!(descriptor >> 47 & 1))
         return raise_fault(cpu, VECTOR_NP, selector & 0xfffc);
     return true;
@@ -123,6 +123,23 @@ static enum result stack_segment(struct cpu *cpu, const struct insn *insn)
     enum result result = set_segment(cpu, number, (uint16_t)value);
     if (result == RESULT_OK)
         *rsp += size;
+    return result;
+}
+
+/* LSS, LFS and LGS: a pointer in memory, its selector last. */
+static enum result load_far_pointer(struct cpu *cpu, const struct insn *insn)
+{
+    uint64_t gva = operand_address(cpu, insn), offset = 0;
+    uint16_t selector;
+
+    if (!insn->memory)
+        return undefined_opcode(cpu);
+    if (!mmu_read(cpu, gva, &offset, insn->size) ||
+        !mmu_read(cpu, gva + insn->size, &selector, sizeof selector))
+        return RESULT_FAULT;
+    enum result result = set_segment(cpu, insn->opcode & 7, selector);
+    if (result == RESULT_OK)
+        operand_set_register(cpu, insn, insn->reg, insn->size, offset);
     return result;
 }
 
@@ -356,7 +373,7 @@ static enum result group6(struct cpu *cpu, const struct insn *insn)
     case 3:
         return load_system_segment(cpu, insn, true);
     default:
-        return RESULT_UNKNOWN;
+        return descriptor_run(cpu, insn);
     }
 }
 
@@ -411,7 +428,11 @@ enum result system_run(struct cpu *cpu, const struct insn *insn)
         return stack_segment(cpu, insn);
     case 0xae:
         return group15(cpu, insn);
+    case 0xb2:
+    case 0xb4:
+    case 0xb5:
+        return load_far_pointer(cpu, insn);
     default:
-        return RESULT_UNKNOWN;
+        return descriptor_run(cpu, insn);
     }
 }

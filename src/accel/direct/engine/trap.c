@@ -5,7 +5,8 @@
  *
  * Two things are done with the trap flag: the guest's own single-stepping, and the "interrupt
  * shadow" of one instruction after STI and MOV SS. If an interrupt is pending there, the engine
- * lets the guest execute one instruction with TF set and delivers the interrupt after it.
+ * lets the guest execute one instruction with TF set and delivers the interrupt after it. What a
+ * trampoline would do in several instructions is emulated then.
  *
  * CR0.TS cannot be had at CPL 3: the guest's vector instructions do not trap. Kernels use it to
  * switch vector registers lazily, when the new task uses them first. Instead, #NM is delivered when
@@ -112,6 +113,14 @@ static bool decode_here(struct cpu *cpu, struct insn *insn)
     return insn_decode(code, mmu_fetch(cpu, cpu->state->rip, code, sizeof code), insn);
 }
 
+/* A trap was put in place of an instruction that is not emulated: the guest's processor does not
+ * have it. */
+static bool is_missing(struct cpu *cpu)
+{
+    struct translation t;
+    return mmu_translate(cpu, cpu->state->rip, ACCESS_EXECUTE, &t) && mmu_is_trap(t.gpa);
+}
+
 /* #GP (and #UD): privileged, accessing an address that is not mappable, or the guest's own. */
 static void on_general_fault(struct cpu *cpu, const struct fault *fault)
 {
@@ -123,8 +132,7 @@ static void on_general_fault(struct cpu *cpu, const struct fault *fault)
         result = privileged_run(cpu, &insn);
     if (result == RESULT_UNKNOWN) {
         cpu->fault = *fault;
-        /* What was patched and is not known here does not exist for the guest. */
-        if (patch_find(engine.table, cpu->state->rip))
+        if (is_missing(cpu))
             undefined_opcode(cpu);
         result = RESULT_FAULT;
     }
@@ -186,6 +194,8 @@ static void on_debug(struct cpu *cpu)
     bool guest_steps = cpu->state->rflags & RFLAGS_TF;
 
     cpu->shadow_rip = 0;
+    if (cpu->step_popped) /* the first step is the next instruction */
+        return;
     if (cpu->stepping && !guest_steps) {
         cpu->stepping = false;
         return;
@@ -271,7 +281,8 @@ static bool handle_event(struct cpu *cpu)
         trap_deliver(cpu, &(struct fault){.vector = VECTOR_NMI}, INTERRUPT_EXTERNAL);
         return true;
     }
-    /* Also with interrupts disabled: a timer that is due must not be armed again. */
+    /* Also while interrupts are disabled: a timer that has run out must not be armed again and
+     * again, each time to interrupt the guest before its next instruction. */
     apic_poll_timer(cpu);
     if (!(state->rflags & X86_RFLAGS_IF))
         return false;
@@ -307,11 +318,25 @@ static void halt(struct cpu *cpu)
     wait_set_mode(cpu, DIRECT_MODE_ENGINE);
 }
 
+/* A single step that must not lead into a trampoline. */
+static bool step_sequence(struct cpu *cpu)
+{
+    bool single_step = cpu->state->rflags & RFLAGS_TF;
+    struct insn insn;
+
+    if (!(cpu->stepping || single_step) || !settle_replaces(cpu) || !decode_here(cpu, &insn))
+        return false;
+    cpu->stepping = false;
+    cpu->shadow_rip = 0;
+    finish(cpu, privileged_run(cpu, &insn), single_step);
+    return true;
+}
+
 static void prepare_return(struct cpu *cpu)
 {
     for (;;) {
         wait_set_mode(cpu, DIRECT_MODE_GUEST);
-        if (handle_event(cpu)) {
+        if (handle_event(cpu) || (!cpu->shared->halted && step_sequence(cpu))) {
             wait_set_mode(cpu, DIRECT_MODE_ENGINE);
             continue;
         }
@@ -354,6 +379,16 @@ static void on_trampoline(struct cpu *cpu, const struct sigcontext_64 *frame, en
     on_exception(cpu, frame);
 }
 
+/* Has a POPF in a trampoline set TF, of which the state does not know? */
+static void note_trap_flag(struct cpu *cpu, const struct sigcontext_64 *frame)
+{
+    struct x86_state *state = cpu->state;
+
+    cpu->step_popped = (frame->flags & RFLAGS_TF) && !cpu->stepping && !(state->rflags & RFLAGS_TF);
+    if (cpu->step_popped)
+        state->rflags |= RFLAGS_TF;
+}
+
 void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
 {
     struct cpu *cpu = start_this_cpu();
@@ -368,11 +403,12 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
     } else {
         load_state(cpu, frame);
         enum settled settled = settle_enter(cpu);
+        note_trap_flag(cpu, frame);
         if (signal == DIRECT_KICK_SIGNAL)
             on_kick(cpu);
         else if (settled == SETTLED_INSIDE || settled == SETTLED_BROKEN)
             on_trampoline(cpu, frame, settled);
-        else if (settled == SETTLED_PENDING)
+        else if (settled == SETTLED_DONE && frame->trapno != VECTOR_DB)
             ; /* nothing but looking at what is pending, below */
         else if (signal == SIGSYS)
             on_system_call(cpu);

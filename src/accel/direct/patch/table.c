@@ -93,6 +93,7 @@ static bool settle_sequence(const struct patch_shape *shape, uint64_t start, uin
         registers->rip = start;
     } else {
         registers->rip = end;
+        registers->completed = true;
     }
     return true;
 }
@@ -113,6 +114,8 @@ bool trampoline_settle(const struct patch_table *table, struct trampoline_regist
     uint64_t start = patch->address + step->guest, end = patch->address + patch->length;
     if (i + 1 < patch->step_count)
         end = patch->address + step[1].guest;
+    registers->kind = step->kind;
+    registers->completed = false;
     if (at == step->host) {
         registers->rip = start;
         return true;

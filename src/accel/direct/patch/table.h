@@ -69,9 +69,11 @@ struct patch_table {
     struct patch list[]; /* ascending addresses, not overlapping; trampolines ascend alike */
 };
 
-/* The registers that settling may change. */
+/* The registers that settling may change, and what it found. */
 struct trampoline_registers {
     uint64_t rip, rsp, rax, rcx;
+    uint8_t kind;   /* enum sweep_kind of the sequence that RIP was in; SWEEP_NONE: in none */
+    bool completed; /* the sequence has had its effect: RIP is behind the guest's instruction */
 };
 
 /* Reads 8 bytes of guest memory. Returns false if it cannot. */
