@@ -75,7 +75,8 @@ static int set_accel(SETTER_PARAMETERS)
             settings->params.accel = modes[i].accel;
             return 0;
         }
-    return option_refuse(source, error, "'%.80s' is not an accelerator (use auto, kvm or direct)", value);
+    return option_refuse(source, error, "'%.80s' is not an accelerator (use auto, kvm or direct)",
+                         value);
 }
 
 static int set_no_aslr(SETTER_PARAMETERS)
@@ -191,8 +192,8 @@ const struct cli_option cli_options[] = {
      .help = "host core for each guest CPU, such as 0,2,4-7"},
     {"accel", .argument = "MODE", .set = set_accel, .group = CLI_GROUP_MACHINE,
      .env = {"UHYVE_ACCEL"}, .toml = CLI_TOML_STRING, .section = "uhyve", .key = "accel",
-     .help = "what executes guest code: auto or kvm\n"
-             "[default: auto]"},
+     .help = "what executes guest code: auto, kvm, or direct,\n"
+             "which needs no hardware support [default: auto]"},
     {"no-aslr", .set = set_no_aslr, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN,
      .section = "memory", .key = "no_aslr", .help = "load the kernel at a fixed address"},
     {"thp", .set = set_thp, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN,

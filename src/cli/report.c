@@ -45,7 +45,7 @@ static void report_failure(const struct uhyve_result *result)
 
     if (result->kernel_log && *result->kernel_log) {
         if (crashed)
-            text_add(&text, "uhyve: the guest crashed; its kernel log");
+            text_add(&text, "uhyve: the kernel log of the guest, which crashed");
         else
             text_printf(&text, "uhyve: the guest exited with code %d; its kernel log",
                         result->exit_code);
@@ -54,8 +54,10 @@ static void report_failure(const struct uhyve_result *result)
         text_add(&text, ":\n");
         add_line(&text, result->kernel_log);
     }
-    if (crashed)
-        add_line(&text, result->report ? result->report : "uhyve: the guest crashed");
+    if (crashed) {
+        text_add(&text, "uhyve: error: the guest crashed: ");
+        add_line(&text, result->report ? result->report : "out of memory for the report");
+    }
     streams_write(STDERR_FILENO, text.data, text.size);
     text_free(&text);
 }

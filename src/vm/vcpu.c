@@ -8,8 +8,9 @@
  *
  * Stopping never misses a vCPU. `stopping` is set and stop_fd becomes readable first. Then the vCPU
  * is kicked, which makes the accelerator leave the guest even if the signal arrives just before it
- * enters; waits for slow files poll stop_fd; and because any other host call can only be
- * interrupted while it waits, the kick is repeated until the vCPU has left its loop.
+ * enters; waits for slow files poll stop_fd. Any other host call can only be interrupted while it
+ * waits, so threads of this file repeat the kick until the vCPU has left its loop. uhyve_stop kicks
+ * vCPU 0 once: it may be running in a signal handler of that very thread.
  */
 #include <errno.h>
 #include <sched.h>

@@ -17,6 +17,7 @@
 #include "util/error.h"
 #include "vm/vm.h"
 
+#define HOST_CPU_MAX       65535 /* more than any Linux supports */
 #define PCI_ADDRESS_PORT   0xcf8
 #define PCI_DATA_PORT_LAST 0xcff
 
@@ -69,6 +70,10 @@ static int check_params(const struct uhyve_params *params, struct uhyve_error *e
         return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
                          "the affinity lists %zu host CPUs, but the guest has %u CPUs",
                          params->affinity_count, params->cpu_count);
+    for (size_t i = 0; i < params->affinity_count; i++)
+        if (params->affinity[i] > HOST_CPU_MAX)
+            return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
+                             "host CPU %u of the affinity does not exist", params->affinity[i]);
     return 0;
 }
 

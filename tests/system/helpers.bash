@@ -25,6 +25,10 @@ UHYVE_TEST_LIMIT=${UHYVE_TEST_LIMIT:-30}
 
 # What a user may have set must not change what the tests see.
 unset "${!HERMIT_@}" UHYVE_ACCEL RUST_LOG
+
+# The accelerator under test; empty: the one uhyve chooses.
+UHYVE_TEST_ACCEL=${UHYVE_TEST_ACCEL:-}
+[[ -z $UHYVE_TEST_ACCEL ]] || export UHYVE_ACCEL=$UHYVE_TEST_ACCEL
 export XDG_CONFIG_HOME=/nonexistent
 
 setup() {
@@ -41,17 +45,19 @@ common_setup() {
     fi
 }
 
-# Skip the test, with the reason, where there is no usable KVM.
+# Skip the test, with the reason, where guests are to run in KVM and there is no usable one.
 skip_unless_kvm() {
     local problem
+    [[ $UHYVE_TEST_ACCEL == kvm ]] || return 0
     problem=$(kvm_problem)
     [[ -z $problem ]] || skip "$problem"
 }
 
-# Skip the test where KVM cannot run every guest, for example real images: they use SSE.
+# Skip the test where the KVM under test cannot run every guest, for example real images: they use
+# SSE.
 skip_unless_native_kvm() {
     skip_unless_kvm
-    kvm_is_native || skip "KVM emulates ring 0 on this machine (no VMX or SVM)"
+    [[ $UHYVE_TEST_ACCEL != kvm ]] || kvm_is_native || skip "KVM emulates ring 0 on this machine (no VMX or SVM)"
 }
 
 # require_accel NAME: skip the test where this accelerator cannot run guests.
@@ -70,7 +76,7 @@ require_accel() {
 # nothing else runs.
 guest() {
     local file=$GUESTS/$1
-    kvm_is_native || [[ $1 == *-gpr ]] || file+=-gpr
+    [[ $UHYVE_TEST_ACCEL != kvm || $1 == *-gpr ]] || kvm_is_native || file+=-gpr
     if [[ ! -e $file ]]; then
         echo "there is no guest $file" >&2
         return 1

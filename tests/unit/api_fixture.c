@@ -11,6 +11,14 @@
 
 #include "elf_builder.h"
 
+static enum uhyve_accel accelerator(void)
+{
+    const char *name = getenv("ACCELERATOR");
+    if (!name)
+        return UHYVE_ACCEL_AUTO;
+    return strcmp(name, "direct") == 0 ? UHYVE_ACCEL_DIRECT : UHYVE_ACCEL_KVM;
+}
+
 /* Why no guest can be run here, or NULL. */
 static const char *obstacle(void)
 {
@@ -18,7 +26,7 @@ static const char *obstacle(void)
     if (!getenv("GUESTS"))
         return "GUESTS does not name the directory of the guests";
     /* The guests of these tests need neither SSE nor XSAVE: a degraded accelerator will do. */
-    int err = uhyve_probe(UHYVE_ACCEL_AUTO, &error);
+    int err = uhyve_probe(accelerator(), &error);
     return err && err != -EOPNOTSUPP ? error.message : NULL;
 }
 
@@ -42,6 +50,7 @@ static void init(struct api_vm *api)
     api->log = memfd_create("log", MFD_CLOEXEC);
     uhyve_params_init(&api->params);
     api->params.image = api->path;
+    api->params.accel = accelerator();
     api->params.memory_size = 32 * UHYVE_MIB;
     api->params.stdout_fd = api->out;
     api->params.log_fd = api->log;

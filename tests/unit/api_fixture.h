@@ -2,8 +2,9 @@
  * A VM made through the public interface, for the tests of that interface. Its output goes to files
  * in memory.
  *
- * The guests come from the directory that the environment variable GUESTS names. Where there are
- * none, or no accelerator that can run them, whole programs are skipped with the reason.
+ * The guests come from the directory that the environment variable GUESTS names, ACCELERATOR says
+ * who runs them ("kvm" or "direct"; unset: automatic). Where there are no guests, or the
+ * accelerator does not work, whole programs are skipped with the reason.
  */
 #ifndef API_FIXTURE_H
 #define API_FIXTURE_H

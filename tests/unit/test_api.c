@@ -74,6 +74,9 @@ static void impossible_parameters_are_usage_errors(void **state)
     params.affinity = cpus;
     params.affinity_count = 2;
     assert_refused(&params, UHYVE_STATUS_USAGE, "affinity");
+    params.affinity = (const unsigned[]){65536};
+    params.affinity_count = 1;
+    assert_refused(&params, UHYVE_STATUS_USAGE, "host CPU 65536");
 }
 
 static void unusable_images_are_told_apart(void **state)

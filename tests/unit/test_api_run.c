@@ -255,7 +255,7 @@ static void messages_respect_their_level(void **state)
 
 static void pinning_to_impossible_cpus_only_warns(void **state)
 {
-    static const unsigned host_cpus[] = {0, 100000, UINT32_MAX, UINT32_MAX - 1, 0x7fffffff};
+    static const unsigned host_cpus[] = {0, 60000, 65535};
     for (size_t i = 0; i < sizeof host_cpus / sizeof *host_cpus; i++) {
         struct api_vm api;
         memset(messages, 0, sizeof messages);

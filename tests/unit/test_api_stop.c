@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <time.h>
@@ -31,6 +33,9 @@ struct stopper {
 static void *stop_later(void *context)
 {
     struct stopper *stopper = context;
+    sigset_t all;
+    sigfillset(&all); /* signals are for the thread that runs the guest */
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     if (stopper->after_us == AFTER_OUTPUT)
         while (lseek(stopper->api->out, 0, SEEK_END) == 0)
             sleep_us(1000);
@@ -169,7 +174,7 @@ static void stop_while_nobody_reads_the_output(void **state)
 }
 
 static struct uhyve_vm *signalled_vm;
-static volatile sig_atomic_t signals;
+static atomic_int signals; /* without a lock */
 
 static void count_signal(int number)
 {
@@ -306,6 +311,23 @@ static void stopping_one_leaves_the_other_running(void **state)
     close(pipe_fd[0]);
 }
 
+/*
+ * ThreadSanitizer puts the handler of a signal off until the thread calls the C library again,
+ * which one that waits for the engine of the accelerator 'direct' need not do.
+ */
+static bool signals_are_put_off(void)
+{
+#if defined(__SANITIZE_THREAD__)
+    const bool sanitized = true;
+#elif defined(__has_feature)
+    const bool sanitized = __has_feature(thread_sanitizer);
+#else
+    const bool sanitized = false;
+#endif
+    const char *accelerator = getenv("ACCELERATOR");
+    return sanitized && (!accelerator || strcmp(accelerator, "kvm") != 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,10 +338,13 @@ int main(void)
         cmocka_unit_test(stop_after_the_end_changes_nothing),
         cmocka_unit_test(stop_while_the_guest_waits_for_input),
         cmocka_unit_test(stop_while_nobody_reads_the_output),
-        cmocka_unit_test(stopped_by_a_signal_handler),
-        cmocka_unit_test(other_signals_are_survived),
         cmocka_unit_test(vms_do_not_disturb_each_other),
         cmocka_unit_test(stopping_one_leaves_the_other_running),
+        cmocka_unit_test(stopped_by_a_signal_handler),
+        cmocka_unit_test(other_signals_are_survived),
     };
-    return API_RUN_TESTS(tests);
+    size_t count = sizeof tests / sizeof *tests;
+    if (signals_are_put_off())
+        count -= 2;
+    return api_run_tests(tests, count);
 }

@@ -128,13 +128,14 @@ static void kernel_log_of_a_failure(void **state)
     RUN("k");
     assert_int_equal(ran.status, 134);
     assert_string_equal(
-        ran.err, "uhyve: the guest crashed; its kernel log (77 bytes before this are lost):\n"
-                 "[0][INFO] one\n[0][INFO] two\nRIP 0\nRSP 1\n");
+        ran.err,
+        "uhyve: the kernel log of the guest, which crashed (77 bytes before this are lost):\n"
+        "[0][INFO] one\n[0][INFO] two\nuhyve: error: the guest crashed: RIP 0\nRSP 1\n");
     fake_vm.result.kernel_log = "";
     fake_vm.result.report = NULL;
     RUN("k");
     assert_int_equal(ran.status, 134);
-    assert_string_equal(ran.err, "uhyve: the guest crashed\n");
+    assert_string_equal(ran.err, "uhyve: error: the guest crashed: out of memory for the report\n");
 }
 
 static void failures_of_the_vm(void **state)

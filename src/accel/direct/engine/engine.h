@@ -129,7 +129,8 @@ struct engine {
     bool fsgsbase;       /* the instructions work at CPL 3 */
 };
 
-extern struct engine engine;
+/* Hidden, or clang reaches it through a table that the linker cannot do without. */
+extern struct engine engine __attribute__((visibility("hidden")));
 
 static inline struct direct_vcpu *engine_vcpu(unsigned index)
 {

@@ -281,7 +281,8 @@ static bool handle_event(struct cpu *cpu)
         trap_deliver(cpu, &(struct fault){.vector = VECTOR_NMI}, INTERRUPT_EXTERNAL);
         return true;
     }
-    /* Also with interrupts disabled: a timer that is due must not be armed again. */
+    /* Also while interrupts are disabled: a timer that has run out must not be armed again and
+     * again, each time to interrupt the guest before its next instruction. */
     apic_poll_timer(cpu);
     if (!(state->rflags & X86_RFLAGS_IF))
         return false;
