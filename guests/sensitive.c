@@ -18,6 +18,7 @@
 #define TIMER_VECTOR      0x28
 #define FLAG_TF           UINT64_C(0x100)
 #define FLAG_IF           UINT64_C(0x200)
+#define FLAG_AC           UINT64_C(0x40000)
 #define SELECTOR_CODE     0x08
 #define SELECTOR_DATA     0x10
 #define SELECTOR_BEYOND   0x18
@@ -73,6 +74,24 @@ static void test_flags(void)
     tap_equal((int64_t)(disabled & FLAG_IF), 0, "cli clears IF");
     tap_equal((int64_t)(enabled & FLAG_IF), (int64_t)FLAG_IF, "sti sets IF");
     tap_equal((int64_t)again, (int64_t)disabled, "popfq restores all flags");
+}
+
+/* Whoever handles this guest's traps must not mind its alignment checks. */
+static void test_alignment(void)
+{
+    uint8_t table[16] __attribute__((aligned(8))) = {0};
+    __asm__ volatile("pushfq\n\t"
+                     "orq %[ac], (%%rsp)\n\t"
+                     "popfq\n\t"
+                     "nop\n\tnop\n\tnop\n\tnop\n\t"
+                     "sidt 1(%[table])\n\t"
+                     "pushfq\n\t"
+                     "andq %[not_ac], (%%rsp)\n\t"
+                     "popfq"
+                     :
+                     : [ac] "i"(FLAG_AC), [not_ac] "i"(~FLAG_AC), [table] "r"(table)
+                     : "memory", "cc");
+    tap_ok(table[1] == 0xff && table[0] == 0, "alignment checks are not in the way");
 }
 
 /* A timer that comes due while interrupts are disabled rings when they are enabled. */
@@ -227,6 +246,7 @@ int main(void)
     else
         tap_skip("late timer", "the TSC frequency is unknown");
     test_steps();
+    test_alignment();
     test_neighbour();
     test_far_return();
     test_selectors();

@@ -16,6 +16,14 @@
 #define JUMP_FAR  (2 * GIB - 32 * MIB) /* trampolines must be nearer to all code */
 #define AREA_ROOM (16 * MIB)
 
+/* Where the host's kernel has other segments, there is no way to tell vCPUs apart. */
+static bool can_load(uint16_t selector)
+{
+    bool valid;
+    __asm__("verr %1" : "=@ccz"(valid) : "r"(selector));
+    return valid;
+}
+
 /*
  * Guests do not map anything below their RAM if that is far enough up, nor some hundred MiB above a
  * small one: virtual addresses are handed out from the end of RAM upwards.
@@ -24,6 +32,9 @@ uint64_t code_choose_area(const struct ram *ram, unsigned cpu_count)
 {
     if (cpu_count > TRAMPOLINE_MAX_VCPUS)
         return 0;
+    for (unsigned i = 0; i < cpu_count; i++)
+        if (!can_load(trampoline_selector(i)))
+            return 0;
     if (ram->base >= 2 * AREA_ROOM)
         return ram->base - AREA_ROOM;
     return ram->base + ram->size <= GIB ? GIB + 3 * GIB / 4 : 0;

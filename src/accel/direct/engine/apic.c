@@ -44,7 +44,8 @@ enum {
 #define BROADCAST_XAPIC  0xff
 
 /* The timer counts a bus clock of 1 GHz, as under KVM. */
-#define BUS_KHZ 1000000
+#define BUS_KHZ       1000000
+#define PERIOD_MIN_US 20
 
 enum delivery {
     DELIVERY_FIXED = 0,
@@ -196,12 +197,21 @@ static uint64_t to_tsc(const struct direct_apic *apic, uint64_t count)
     return (count << shifts[setting]) * engine.header->tsc_khz / BUS_KHZ;
 }
 
+/* A guest that asks for more interrupts than it can handle would do nothing else. */
+static uint64_t timer_period(const struct direct_apic *apic)
+{
+    uint64_t period = to_tsc(apic, apic->timer_initial);
+    uint64_t least = (uint64_t)PERIOD_MIN_US * engine.header->tsc_khz / 1000;
+
+    if ((apic->lvt_timer & TIMER_MODE) != TIMER_PERIODIC || !apic->timer_initial)
+        return 0;
+    return period > least ? period : least;
+}
+
 static void start_timer(struct direct_apic *apic)
 {
-    uint64_t ticks = to_tsc(apic, apic->timer_initial);
-
-    apic->deadline = apic->timer_initial ? rdtsc() + ticks : 0;
-    apic->period = (apic->lvt_timer & TIMER_MODE) == TIMER_PERIODIC ? ticks : 0;
+    apic->deadline = apic->timer_initial ? rdtsc() + to_tsc(apic, apic->timer_initial) : 0;
+    apic->period = timer_period(apic);
 }
 
 static uint32_t current_count(const struct direct_apic *apic)
@@ -344,7 +354,7 @@ static void write_lvt_timer(struct direct_apic *apic, uint32_t value)
         apic->deadline = apic->period = 0;
         apic->timer_initial = 0;
     } else if ((old ^ apic->lvt_timer) & TIMER_PERIODIC) {
-        apic->period = apic->lvt_timer & TIMER_PERIODIC ? to_tsc(apic, apic->timer_initial) : 0;
+        apic->period = timer_period(apic);
     }
 }
 

@@ -19,6 +19,9 @@ _start:
  * on the stack is entry_signal_return. */
     .globl entry_signal
 entry_signal:
+    pushfq                  /* The guest may have set AC: not every access here is aligned. */
+    andl $~(1 << 18), (%rsp)
+    popfq
     jmp trap_handle
 
     .globl entry_signal_return

@@ -147,19 +147,29 @@ static bool may_execute(uint64_t gpa, enum access access)
     return *kind != DIRECT_PAGE_DATA;
 }
 
+/* The kernel's jumps into the area of trampolines are right only where it was loaded: where RAM is
+ * mapped to itself. */
+static bool is_moved_text(uint64_t gva, uint64_t gpa)
+{
+    return gva != gpa && page_kind(gpa) == DIRECT_PAGE_TEXT && engine.table->area_used;
+}
+
 static enum map_result map_ram(uint64_t gva, enum access access, const struct translation *t)
 {
     uint64_t page = gva & ~UINT64_C(0xfff);
     bool executable = may_execute(t->gpa, access);
     if (!executable && access == ACCESS_EXECUTE)
         return MAP_UNSWEPT;
+    bool moved = is_moved_text(gva, t->gpa);
+    if (moved && access == ACCESS_EXECUTE)
+        return MAP_MOVED_TEXT;
     struct run run = t->level ? large_run(page, t) : small_run(page, t);
     int prot = PROT_READ;
 
     clip(&run, page);
     if (overlaps_area(run.start, run.end))
         return MAP_IMPOSSIBLE;
-    if (executable && t->executable)
+    if (executable && t->executable && !moved)
         prot |= PROT_EXEC;
     if (t->writable && (!executable || page_kind(t->gpa) == DIRECT_PAGE_TEXT))
         prot |= PROT_WRITE;
@@ -191,9 +201,13 @@ enum map_result map_resolve(struct cpu *cpu, uint64_t gva, enum access access)
         lock_take(&map_lock);
         enum map_result result = map_locked(cpu, gva, access, &t);
         lock_release(&map_lock);
-        if (result != MAP_UNSWEPT)
+        if (result == MAP_MOVED_TEXT)
+            exit_failed(cpu, "the guest runs its kernel at another address than it was loaded to, "
+                             "which the accelerator 'direct' cannot do");
+        else if (result != MAP_UNSWEPT)
             return result;
-        exit_sweep(cpu, t.gpa);
+        else
+            exit_sweep(cpu, t.gpa);
     }
 }
 

@@ -12,7 +12,8 @@ enum map_result {
     MAP_DONE,       /* try the access again */
     MAP_FAULT,      /* cpu->fault holds the guest's page fault */
     MAP_IMPOSSIBLE, /* allowed by the page tables, but not mappable: emulate */
-    MAP_UNSWEPT,    /* internal to map.c */
+    MAP_UNSWEPT,    /* this and the next are internal to map.c */
+    MAP_MOVED_TEXT,
 };
 
 enum map_result map_resolve(struct cpu *cpu, uint64_t gva, enum access access);
