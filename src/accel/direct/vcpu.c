@@ -14,6 +14,7 @@
 
 #include "accel/direct/direct.h"
 #include "util/error.h"
+#include "util/text.h"
 
 /* How long the engine may take to react to a kick before it counts as taken over by the guest. */
 #define KICK_TIMEOUT_NS 2000000000
@@ -182,6 +183,7 @@ static bool take_exit(struct accel_vcpu *vcpu, const struct direct_exit *from,
     case DIRECT_EXIT_FAILED:
         *exit = (struct accel_exit){.kind = ACCEL_EXIT_FAILED};
         memcpy(exit->reason, from->reason, sizeof from->reason - 1);
+        text_make_printable(exit->reason);
         return true;
     default:
         return false;
