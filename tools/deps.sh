@@ -56,6 +56,7 @@ needs_check() {
     need libzydis-dev header:Zydis/Zydis.h "a second opinion on where instructions end"
     need bats command:bats "system tests"
     need clang-format command:clang-format "source layout"
+    need procps command:pgrep "system tests"
     need clang command:clang "second compiler, fuzzing"
     # On older systems clang's own package brings the runtime.
     if is_known libclang-rt-dev || ! is_known clang; then
@@ -76,6 +77,7 @@ needs_coverage() {
 
 needs_format() {
     need clang-format command:clang-format "source layout"
+    need procps command:pgrep "system tests"
 }
 
 # find_missing GOAL...: sets missing and reasons.

@@ -115,6 +115,17 @@ static int allocate(struct uhyve_vm *vm, struct uhyve_error *error)
     return 0;
 }
 
+/*
+ * Early kernels without support for several CPUs still let every CPU run into them, and a CPU that
+ * has no data of its own yet uses what is at address 0. That goes well where there is memory.
+ */
+static bool is_address_random(const struct uhyve_vm *vm)
+{
+    bool early = !elf_version_at_least(&vm->elf.version, 0, 10, 0);
+
+    return vm->params.aslr && !(early && vm->params.cpu_count > 1);
+}
+
 static int create(struct uhyve_vm *vm, struct uhyve_error *error)
 {
     const struct uhyve_params *params = &vm->params;
@@ -132,7 +143,7 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     if (!err)
         err = layout_choose(&vm->layout, &vm->elf, params->image, params->memory_size,
                             fdt_size_bound(params->cpu_count, vm->bootargs.size),
-                            params->aslr ? layout_random : NULL, &vm->log, error);
+                            is_address_random(vm) ? layout_random : NULL, &vm->log, error);
     if (!err)
         err = accel_select(params->accel, &vm->log, &vm->chosen, error);
     if (err)

@@ -288,6 +288,16 @@ program: fourth"
     done
 }
 
+# On further CPUs they use what is at address 0.
+@test "early images with several CPUs are placed where memory starts at 0" {
+    run_uhyve -c 2 "$(guest bootinfo-legacy)"
+    expect_status 0
+    expect_value phys_addr_start 0
+    run_uhyve "$(guest bootinfo-legacy)"
+    value phys_addr_start
+    [[ $value != 0 ]]
+}
+
 @test "images with a fixed address get it" {
     run_uhyve "$(guest bootinfo-exec-v1)"
     expect_value kernel_image_start 800000

@@ -16,6 +16,14 @@ env=(-e A=1 -e B=2 -e C=3 -e D=4 -e E=5)
     ! grep -F '[INFO]' stdout stderr
 }
 
+@test "image hello_world, built for one CPU, does not mind more" {
+    skip_unless_native_kvm
+    image hello_world
+    run_uhyve "${env[@]}" -c 3 "$image"
+    expect_status 0
+    expect_stdout_line '^Hello, world!$'
+}
+
 @test "image hello_c sees its environment" {
     skip_unless_native_kvm
     image hello_c
