@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build and test everything:
 #
-#   tools/check.sh [GROUP...]    groups: gcc system nested clang asan tsan fuzz (default: all)
+#   tools/check.sh [GROUP...]    groups: gcc system nested clang asan tsan fuzz (default: these), suite
 #
 # Progress goes to standard output, the details of each step to build/logs/STEP.log; a step that
 # fails shows the failed tests or the end of its log. The last line gives the sum over all test
@@ -76,7 +76,8 @@ build() {
 # that reports nothing for skipped.
 unit() {
     local status=0 log=$1/meson-logs/unit.txt
-    meson test -C "$1" --no-rebuild --logbase unit --suite unit --suite fuzz || status=$?
+    meson test -C "$1" --no-rebuild --logbase unit --suite unit --suite fuzz \
+        --timeout-multiplier 4 || status=$?
     cat "$log"
     (($(grep -c '^test: ' "$log") == $(grep -c '^1\.\.' "$log"))) || {
         echo "not every test program has reported what it tests"
@@ -134,6 +135,10 @@ group_system() {
 
 group_nested() {
     main_build && step nested-gcc tests/nested/run -b build
+}
+
+group_suite() {
+    main_build && step nested-suite tests/nested/run -b build -s
 }
 
 group_clang() {
