@@ -9,6 +9,11 @@ setup() {
     require_accel direct
 }
 
+# A test that failed half-way leaves no guest behind.
+teardown() {
+    [[ -z ${vmm:-} ]] || kill -KILL "$vmm" 2>/dev/null || true
+}
+
 # direct GUEST ARG...: run a guest with `direct`. Application arguments follow "-- --".
 direct() {
     local name=$1
