@@ -22,7 +22,7 @@ static enum uhyve_accel accelerator(void)
 /* Why no guest can be run here, or NULL. */
 static const char *obstacle(void)
 {
-    static struct uhyve_error error;
+    static _Thread_local struct uhyve_error error;
     if (!getenv("GUESTS"))
         return "GUESTS does not name the directory of the guests";
     /* The guests of these tests need neither SSE nor XSAVE: a degraded accelerator will do. */

@@ -82,7 +82,7 @@ void process_stop(struct direct_process *process);
 void process_signal(struct direct_process *process, pid_t tid, int signal);
 
 /* Why the engine ended, for people. */
-void process_describe_death(const struct direct_process *process, char *text, size_t size);
+void process_describe_death(struct direct_process *process, char *text, size_t size);
 
 /* Called by the watcher once process.dead is set. */
 void vm_engine_died(struct accel_vm *vm);

@@ -228,9 +228,12 @@ void process_signal(struct direct_process *process, pid_t tid, int signal)
     pthread_mutex_unlock(&process->lock);
 }
 
-void process_describe_death(const struct direct_process *process, char *text, size_t size)
+void process_describe_death(struct direct_process *process, char *text, size_t size)
 {
+    /* The watcher says that the process is dead before it knows how it died. */
+    pthread_mutex_lock(&process->lock);
     int status = process->wait_status;
+    pthread_mutex_unlock(&process->lock);
 
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
         snprintf(text, size,
