@@ -27,7 +27,36 @@ enum accel_exit_kind {
     ACCEL_EXIT_HALT,        /* HLT that the accelerator does not wait for itself */
     ACCEL_EXIT_SHUTDOWN,    /* triple fault */
     ACCEL_EXIT_INTERRUPTED, /* a kick, nothing else */
+    ACCEL_EXIT_DEBUG,       /* something that vcpu_set_debug asked for */
     ACCEL_EXIT_FAILED,      /* the vCPU cannot go on: `reason` tells why */
+};
+
+#define ACCEL_HARDWARE_BREAKPOINTS 4
+
+enum accel_breakpoint_kind {
+    ACCEL_BREAK_NONE,    /* the slot is not used */
+    ACCEL_BREAK_EXECUTE, /* before the instruction at `address`; size 1 */
+    ACCEL_BREAK_WRITE,   /* after data was written */
+    ACCEL_BREAK_ACCESS,  /* after data was read or written */
+};
+
+struct accel_hardware_breakpoint {
+    enum accel_breakpoint_kind kind;
+    uint8_t size; /* 1, 2, 4 or 8 bytes; `address` is a multiple of it */
+    gva_t address;
+};
+
+/* What a debugger wants to know of a vCPU. */
+struct accel_debug {
+    bool enabled; /* breakpoint instructions (INT3) leave the guest: ACCEL_DEBUG_BREAKPOINT */
+    bool step;    /* leave after one instruction */
+    struct accel_hardware_breakpoint slot[ACCEL_HARDWARE_BREAKPOINTS];
+};
+
+enum accel_debug_event {
+    ACCEL_DEBUG_STEP,       /* one instruction was executed */
+    ACCEL_DEBUG_BREAKPOINT, /* RIP is that of an INT3, which has not been executed */
+    ACCEL_DEBUG_HARDWARE,   /* the breakpoint in `slot` */
 };
 
 struct accel_exit {
@@ -48,6 +77,11 @@ struct accel_exit {
             bool write;
             uint8_t *data;
         } mmio;
+        struct {
+            enum accel_debug_event event;
+            unsigned slot;
+            gva_t rip;
+        } debug;
     };
     bool queued;     /* IO: a coalesced write, delivered without having left guest mode for it */
     bool state_lost; /* SHUTDOWN: the processor was reset, its registers tell nothing */
@@ -118,6 +152,37 @@ struct accel {
     int (*vcpu_get_state)(struct accel_vcpu *vcpu, struct x86_state *state);
     int (*vcpu_set_state)(struct accel_vcpu *vcpu, const struct x86_state *state);
     uint32_t (*vcpu_tsc_khz)(struct accel_vcpu *vcpu); /* 0: unknown */
+
+    /*
+     * Devices. Set the level of an input of the guest's interrupt controller (I/O APIC), 0 to 23.
+     * From any thread. Returns 0 or -errno.
+     */
+    int (*vm_set_irq_line)(struct accel_vm *vm, unsigned line, bool level);
+    /* Count writes to [gpa, gpa + 2) on the eventfd instead of leaving the guest; optional service.
+     */
+    int (*vm_notify_write)(struct accel_vm *vm, gpa_t gpa, int event_fd);
+
+    /*
+     * Debugging; by the vCPU's thread between two runs, unless told otherwise.
+     *
+     * vcpu_set_debug holds for all further runs, until it is changed. vcpu_inject_breakpoint: the
+     * INT3 that ACCEL_DEBUG_BREAKPOINT reported is the guest's own, whose handler is to get it with
+     * the next run.
+     */
+    int (*vcpu_set_debug)(struct accel_vcpu *vcpu, const struct accel_debug *debug);
+    int (*vcpu_inject_breakpoint)(struct accel_vcpu *vcpu);
+    /* The FPU and vector registers as XSAVE stores them (Intel SDM volume 1, section 13.4). Get
+     * returns the size of the area in bytes, at most `size`, or -errno. */
+    int (*vcpu_get_xsave)(struct accel_vcpu *vcpu, void *area, size_t size);
+    int (*vcpu_set_xsave)(struct accel_vcpu *vcpu, const void *area, size_t size);
+    /*
+     * Guest code as the guest sees it, for accelerators that patch it; all vCPUs are out of the
+     * guest. vm_original_code undoes the patches in `copy`, which was read from guest memory at
+     * `gpa`. vm_code_written: [gpa, gpa + size) was changed by a debugger, and may hold or have
+     * lost an INT3. Optional services.
+     */
+    void (*vm_original_code)(struct accel_vm *vm, gpa_t gpa, void *copy, size_t size);
+    int (*vm_code_written)(struct accel_vm *vm, gpa_t gpa, size_t size);
 };
 
 extern const struct accel accel_direct;

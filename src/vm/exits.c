@@ -175,6 +175,8 @@ void vcpu_run_guest(struct vcpu *vcpu)
         case ACCEL_EXIT_INTERRUPTED:
             count_other(vcpu, COUNT_INTERRUPTED);
             break;
+        case ACCEL_EXIT_DEBUG: /* only where something was asked for */
+            break;
         case ACCEL_EXIT_SHUTDOWN:
             count_other(vcpu, COUNT_SHUTDOWN);
             end_on_shutdown(vcpu, &exit);
