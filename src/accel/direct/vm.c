@@ -85,7 +85,6 @@ static void direct_vm_destroy(struct accel_vm *vm)
         munmap(vm->control, vm->control_size);
     if (vm->control_fd >= 0)
         close(vm->control_fd);
-    pthread_mutex_destroy(&vm->process.lock);
     pthread_mutex_destroy(&vm->lock);
     free(vm);
 }
@@ -125,7 +124,6 @@ static int direct_vm_create(struct accel_host *host, const struct accel_vm_confi
     vm->spin_us = host_cpus() > vm->cpu_count ? SPIN_US : 0;
     vm->tsc_start = tsc_sample_now();
     pthread_mutex_init(&vm->lock, NULL);
-    pthread_mutex_init(&vm->process.lock, NULL);
     err = create_control(vm, error);
     if (!err)
         err = process_start(vm, error);
