@@ -55,6 +55,9 @@ struct accel_vcpu {
     struct kvm_coalesced_mmio queued;
 };
 
+/* calls.c */
+extern const struct sandbox_call kvm_calls[];
+
 /* host.c */
 int kvm_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error);
 void kvm_host_close(struct accel_host *host);
