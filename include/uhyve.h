@@ -73,6 +73,21 @@ enum uhyve_accel {
 #define UHYVE_MEMORY_DEFAULT (512 * UHYVE_MIB)
 #define UHYVE_CPUS_MAX       256
 
+#define UHYVE_LIMIT_FILES_DEFAULT 4096
+#define UHYVE_LIMIT_FILES_MAX     1000000
+#define UHYVE_LIMIT_TEMP_DEFAULT  (UINT64_C(4096) * UHYVE_MIB)
+
+/*
+ * A file or directory of the host that the guest sees under a name of its own. The host's may be
+ * relative to the current directory, and may not exist yet if its directory does. The guest's is an
+ * absolute path; nothing can be mapped below something that is mapped.
+ */
+struct uhyve_file_mapping {
+    const char *host;
+    const char *guest;
+    bool read_only;
+};
+
 /*
  * Everything a VM is made from. Fill with uhyve_params_init, then change what you need. All
  * pointers are borrowed: they must stay valid until uhyve_destroy; file descriptors stay the
@@ -102,6 +117,19 @@ struct uhyve_params {
     /* Host CPU for each vCPU: affinity_count is 0 (no pinning) or cpu_count. */
     const unsigned *affinity;
     size_t affinity_count;
+
+    /*
+     * What the guest sees of the host's files, in addition to what it creates itself. That goes to
+     * a private directory in `tempdir`, by default ${TMPDIR:-/tmp}/uhyve-UID, which is removed with
+     * the VM. io_direct and io_sync open every regular file of the host with O_DIRECT and O_SYNC.
+     */
+    const struct uhyve_file_mapping *file_mappings;
+    size_t file_mapping_count;
+    const char *tempdir;
+    bool io_direct;
+    bool io_sync;
+    unsigned limit_files; /* files open at a time; default UHYVE_LIMIT_FILES_DEFAULT */
+    uint64_t limit_temp;  /* bytes the guest may create; default UHYVE_LIMIT_TEMP_DEFAULT */
 
     /*
      * Guest standard streams. -1 for stdin_fd: always at end of file; for an output: discarded.

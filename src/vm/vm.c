@@ -40,6 +40,8 @@ void uhyve_params_init(struct uhyve_params *params)
         .cpu_count = 1,
         .accel = UHYVE_ACCEL_AUTO,
         .aslr = true,
+        .limit_files = UHYVE_LIMIT_FILES_DEFAULT,
+        .limit_temp = UHYVE_LIMIT_TEMP_DEFAULT,
         .stdin_fd = -1,
         .stdout_fd = -1,
         .log_fd = -1,
