@@ -145,6 +145,13 @@ struct uhyve_params {
     bool discard_output; /* drop all guest output (overrides the descriptors above) */
     bool verbose;
 
+    /*
+     * NULL, or which hypercalls are traced to trace_fd: a list of names and groups, "" for all
+     * (docs/observability.md). The descriptor may be the same as log_fd.
+     */
+    const char *trace;
+    int trace_fd;
+
     /* Called with each message of the library itself (no newline), from any of its threads. May be
      * NULL. */
     void (*message)(void *context, enum uhyve_level level, const char *text);

@@ -141,6 +141,20 @@ static int set_stats(SETTER_PARAMETERS)
     return 0;
 }
 
+static int set_trace(SETTER_PARAMETERS)
+{
+    settings->params.trace = value ? value : "";
+    return 0;
+}
+
+static int set_trace_file(SETTER_PARAMETERS)
+{
+    settings->trace_file = value;
+    if (!settings->params.trace)
+        settings->params.trace = "";
+    return 0;
+}
+
 static int set_verbose(SETTER_PARAMETERS)
 {
     settings->params.verbose = true;
@@ -220,6 +234,12 @@ const struct cli_option cli_options[] = {
      .toml = CLI_TOML_BOOLEAN, .section = "uhyve", .key = "stats",
      .help = "print statistics after the guest ended, as a\n"
              "table or as one line of JSON"},
+    {"trace", .argument = "FILTER", .optional = true, .set = set_trace, .group = CLI_GROUP_OUTPUT,
+     .help = "show each hypercall: --trace, --trace=file,!read;\n"
+             "summary: a table at the end"},
+    {"trace-file", .argument = "FILE", .set = set_trace_file, .group = CLI_GROUP_OUTPUT,
+     .help = "write the trace to FILE, which must not exist\n"
+             "yet, instead of standard error"},
     {"verbose", 'v', .set = set_verbose, .group = CLI_GROUP_OUTPUT, .env = {"HERMIT_VERBOSE"},
      .help = "show the kernel's log and what uhyve does;\n"
              "-vv shows more"},

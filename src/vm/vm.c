@@ -46,6 +46,7 @@ void uhyve_params_init(struct uhyve_params *params)
         .stdout_fd = -1,
         .log_fd = -1,
         .output_fd = -1,
+        .trace_fd = -1,
         .message_level = UHYVE_LEVEL_WARN,
     };
 }
@@ -183,7 +184,7 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     vm->hypercalls.console = vm->console;
     vm->hypercalls.stdin_fd = params->stdin_fd;
     vm->hypercalls.stop_fd = vm->stop_fd;
-    return 0;
+    return vm_trace_open(vm, error);
 }
 
 int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
@@ -334,6 +335,7 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
         return err;
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
+    vm_trace_finish(vm);
     fill_result(vm, result);
     return 0;
 }
@@ -380,6 +382,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);
+    vm_trace_close(vm);
     console_destroy(vm->console);
     ram_free(&vm->ram);
     vm_args_free(vm);
