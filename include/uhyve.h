@@ -67,6 +67,40 @@ enum uhyve_accel {
     UHYVE_ACCEL_DIRECT, /* natively in a confined process; needs no virtualization hardware */
 };
 
+/* Where the frames of the guest's network card go. */
+enum uhyve_net_kind {
+    UHYVE_NET_NONE,   /* the guest has no network card */
+    UHYVE_NET_TAP,    /* an existing tap interface */
+    UHYVE_NET_USER,   /* connections of this process, on the guest's behalf */
+    UHYVE_NET_SOCKET, /* a stream socket on which each frame follows its length */
+};
+
+enum uhyve_mac_kind {
+    UHYVE_MAC_DEFAULT, /* uhyve's choice, the same in every run with the same net.name */
+    UHYVE_MAC_GIVEN,   /* net.mac */
+    UHYVE_MAC_OF_TAP,  /* that of the tap interface itself */
+};
+
+/* UHYVE_NET_USER: connections to a port of the host that go to the guest. Addresses are numeric;
+ * empty: all of the host's, or the one of the guest. */
+struct uhyve_forward {
+    bool udp; /* else TCP */
+    char host_address[46];
+    uint16_t host_port;
+    char guest_address[46];
+    uint16_t guest_port;
+};
+
+struct uhyve_net {
+    enum uhyve_net_kind kind;
+    const char *name; /* TAP: the interface; SOCKET: the path */
+    enum uhyve_mac_kind mac_kind;
+    uint8_t mac[6];
+    const struct uhyve_forward *forwards;
+    size_t forward_count;
+    const char *dump; /* file that receives a capture of all frames (pcap); NULL: none */
+};
+
 #define UHYVE_MIB            (UINT64_C(1) << 20)
 #define UHYVE_MEMORY_MIN     (16 * UHYVE_MIB)
 #define UHYVE_MEMORY_ALIGN   (2 * UHYVE_MIB)
@@ -113,6 +147,7 @@ struct uhyve_params {
     bool ksm;    /* let the host merge equal guest pages */
     bool cpu_pm; /* let idle guest CPUs keep the host CPU: lower latency, a busy host CPU */
     bool pit;    /* give the guest a PIT (programmable interval timer) */
+    struct uhyve_net net; /* the guest's network card (default none) */
 
     /* Host CPU for each vCPU: affinity_count is 0 (no pinning) or cpu_count. */
     const unsigned *affinity;

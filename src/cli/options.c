@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/affinity.h"
+#include "cli/net.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -107,6 +108,22 @@ static int set_pit(SETTER_PARAMETERS)
 {
     settings->params.pit = true;
     return 0;
+}
+
+static int set_net(SETTER_PARAMETERS)
+{
+    return net_parse(settings, source, value, error);
+}
+
+static int set_net_dump(SETTER_PARAMETERS)
+{
+    settings->params.net.dump = value;
+    return 0;
+}
+
+static int set_publish(SETTER_PARAMETERS)
+{
+    return net_parse_publish(settings, source, value, error);
 }
 
 static int set_env_vars(SETTER_PARAMETERS)
@@ -221,6 +238,16 @@ const struct cli_option cli_options[] = {
     {"pit", .set = set_pit, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN, .section = "cpu",
      .key = "pit", .help = "give the guest an interval timer (PIT)"},
 
+    {"net", 'n', .later = true, .argument = "MODE", .set = set_net, .group = CLI_GROUP_NETWORK,
+     .help = "give the guest a network card: tap[:INTERFACE];\n"
+             "options follow: ,mac=ADDRESS or ,mac=tap"},
+    {"publish", 'p', .later = true, .argument = "HOST:GUEST", .set = set_publish,
+     .group = CLI_GROUP_NETWORK, .cumulative = true,
+     .help = "forward a port of the host to the guest, may be\n"
+             "repeated: 8080:80, 127.0.0.1:8080:80, 53:53/udp"},
+    {"net-dump", .later = true, .argument = "FILE", .set = set_net_dump, .group = CLI_GROUP_NETWORK,
+     .help = "write all frames to FILE (pcap)"},
+
     {"env-vars", 'e', .argument = "NAME=VALUE", .set = set_env_vars, .group = CLI_GROUP_GUEST,
      .cumulative = true, .toml = CLI_TOML_STRINGS, .section = "guest", .key = "env_vars",
      .help = "set an environment variable of the guest, may be\n"
@@ -262,7 +289,6 @@ const struct cli_option cli_options[] = {
      .key = "io_mode"},
     {"gdb-port", 's', .argument = "PORT", .optional = true, .set = set_gdb_port, .later = true,
      .env = {"HERMIT_GDB_PORT"}, .toml = CLI_TOML_INTEGER, .section = "uhyve", .key = "gdb_port"},
-    {"net", 'n', .argument = "MODE", .later = true},
     {"trace-dir", .argument = "DIR", .optional = true, .later = true},
 };
 /* clang-format on */
