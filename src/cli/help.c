@@ -8,6 +8,7 @@
 
 static const char *const group_titles[] = {
     [CLI_GROUP_MACHINE] = "Virtual machine",
+    [CLI_GROUP_NETWORK] = "Network",
     [CLI_GROUP_GUEST] = "Guest",
     [CLI_GROUP_OUTPUT] = "Output",
     [CLI_GROUP_GENERAL] = "General",

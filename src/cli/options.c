@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "cli/affinity.h"
+#include "cli/net.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -110,6 +111,22 @@ static int set_pit(SETTER_PARAMETERS)
     return 0;
 }
 
+static int set_net(SETTER_PARAMETERS)
+{
+    return net_parse(settings, source, value, error);
+}
+
+static int set_net_dump(SETTER_PARAMETERS)
+{
+    settings->params.net.dump = value;
+    return 0;
+}
+
+static int set_publish(SETTER_PARAMETERS)
+{
+    return net_parse_publish(settings, source, value, error);
+}
+
 static int set_env_vars(SETTER_PARAMETERS)
 {
     if (strcmp(value, "host") != 0) {
@@ -157,6 +174,20 @@ static int set_stats(SETTER_PARAMETERS)
                              "--stats=json)",
                              value);
     settings->stats = value ? CLI_STATS_JSON : CLI_STATS_TEXT;
+    return 0;
+}
+
+static int set_trace(SETTER_PARAMETERS)
+{
+    settings->params.trace = value ? value : "";
+    return 0;
+}
+
+static int set_trace_file(SETTER_PARAMETERS)
+{
+    settings->trace_file = value;
+    if (!settings->params.trace)
+        settings->params.trace = "";
     return 0;
 }
 
@@ -226,6 +257,16 @@ const struct cli_option cli_options[] = {
     {"pit", .set = set_pit, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN, .section = "cpu",
      .key = "pit", .help = "give the guest an interval timer (PIT)"},
 
+    {"net", 'n', .later = true, .argument = "MODE", .set = set_net, .group = CLI_GROUP_NETWORK,
+     .help = "give the guest a network card: tap[:INTERFACE];\n"
+             "options follow: ,mac=ADDRESS or ,mac=tap"},
+    {"publish", 'p', .later = true, .argument = "HOST:GUEST", .set = set_publish,
+     .group = CLI_GROUP_NETWORK, .cumulative = true,
+     .help = "forward a port of the host to the guest, may be\n"
+             "repeated: 8080:80, 127.0.0.1:8080:80, 53:53/udp"},
+    {"net-dump", .later = true, .argument = "FILE", .set = set_net_dump, .group = CLI_GROUP_NETWORK,
+     .help = "write all frames to FILE (pcap)"},
+
     {"env-vars", 'e', .argument = "NAME=VALUE", .set = set_env_vars, .group = CLI_GROUP_GUEST,
      .cumulative = true, .toml = CLI_TOML_STRINGS, .section = "guest", .key = "env_vars",
      .help = "set an environment variable of the guest, may be\n"
@@ -246,6 +287,12 @@ const struct cli_option cli_options[] = {
      .toml = CLI_TOML_BOOLEAN, .section = "uhyve", .key = "stats",
      .help = "print statistics after the guest ended, as a\n"
              "table or as one line of JSON"},
+    {"trace", .argument = "FILTER", .optional = true, .set = set_trace, .group = CLI_GROUP_OUTPUT,
+     .help = "show each hypercall: --trace, --trace=file,!read;\n"
+             "summary: a table at the end"},
+    {"trace-file", .argument = "FILE", .set = set_trace_file, .group = CLI_GROUP_OUTPUT,
+     .help = "write the trace to FILE, which must not exist\n"
+             "yet, instead of standard error"},
     {"verbose", 'v', .set = set_verbose, .group = CLI_GROUP_OUTPUT, .env = {"HERMIT_VERBOSE"},
      .help = "show the kernel's log and what uhyve does;\n"
              "-vv shows more"},
@@ -266,7 +313,6 @@ const struct cli_option cli_options[] = {
      .key = "io_mode"},
     {"gdb-port", 's', .argument = "PORT", .optional = true, .set = set_gdb_port, .later = true,
      .env = {"HERMIT_GDB_PORT"}, .toml = CLI_TOML_INTEGER, .section = "uhyve", .key = "gdb_port"},
-    {"net", 'n', .argument = "MODE", .later = true},
     {"trace-dir", .argument = "DIR", .optional = true, .later = true},
 };
 /* clang-format on */

@@ -9,6 +9,7 @@
 #include "cli/config.h"
 #include "cli/environment.h"
 #include "cli/guest_env.h"
+#include "cli/net.h"
 #include "util/error.h"
 #include "util/toml.h"
 
@@ -91,6 +92,8 @@ int settings_load(struct cli_settings *settings, int argc, char *const *argv,
         err = config_apply(settings, error);
     if (!err)
         err = affinity_check(settings, error);
+    if (!err)
+        err = net_check(settings, error);
     if (!err)
         err = guest_env_build(settings, error);
     return err;

@@ -41,10 +41,13 @@ void uhyve_params_init(struct uhyve_params *params)
         .cpu_count = 1,
         .accel = UHYVE_ACCEL_AUTO,
         .aslr = true,
+        .limit_files = UHYVE_LIMIT_FILES_DEFAULT,
+        .limit_temp = UHYVE_LIMIT_TEMP_DEFAULT,
         .stdin_fd = -1,
         .stdout_fd = -1,
         .log_fd = -1,
         .output_fd = -1,
+        .trace_fd = -1,
         .message_level = UHYVE_LEVEL_WARN,
     };
 }
@@ -186,7 +189,7 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     vm->hypercalls.console = vm->console;
     vm->hypercalls.stdin_fd = params->stdin_fd;
     vm->hypercalls.stop_fd = vm->stop_fd;
-    return 0;
+    return vm_trace_open(vm, error);
 }
 
 int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
@@ -341,6 +344,7 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
         return err;
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
+    vm_trace_finish(vm);
     fill_result(vm, result);
     return 0;
 }
@@ -387,6 +391,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);
+    vm_trace_close(vm);
     console_destroy(vm->console);
     ram_free(&vm->ram);
     vm_args_free(vm);

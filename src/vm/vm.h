@@ -14,6 +14,7 @@
 #include "arch/x86_64/boot.h"
 #include "boot/layout.h"
 #include "console/console.h"
+#include "debug/trace.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
 #include "image/hermit_image.h"
@@ -47,6 +48,7 @@ struct vcpu {
     atomic_int running_tid;                /* thread that may be in the guest; 0: none */
     atomic_uint_least64_t count[COUNTERS]; /* written by the vCPU's thread only */
     atomic_uint_least64_t run_ns;
+    struct call_history history; /* the last hypercalls */
 };
 
 /* Why and where the guest cannot go on. */
@@ -79,6 +81,7 @@ struct uhyve_vm {
     struct console *console;
     struct text bootargs;
     struct hypercall_context hypercalls;
+    struct trace *trace; /* NULL: calls are not traced */
     struct log_limit unknown_access;
     atomic_bool bios_area_mapped;
     struct vcpu *vcpus;
@@ -129,6 +132,14 @@ void vcpu_kick(struct vcpu *vcpu);
 
 /* exits.c */
 void vcpu_run_guest(struct vcpu *vcpu);
+
+/* calls.c: hypercall_run with what watches it. */
+enum hypercall_outcome vcpu_call(struct vcpu *vcpu, const struct hypercall *call, uint16_t port,
+                                 const struct hypercall_caller *caller,
+                                 const struct hypercall_write *write, int *exit_code);
+int vm_trace_open(struct uhyve_vm *vm, struct uhyve_error *error);
+void vm_trace_finish(struct uhyve_vm *vm); /* after the vCPUs have ended */
+void vm_trace_close(struct uhyve_vm *vm);
 
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);
