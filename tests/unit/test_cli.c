@@ -277,12 +277,43 @@ static void another_user(void **state)
     REFUSE(WORDS("k", "--user=root:"), WORDS("USER:GROUP"));
 }
 
+static void image_options(void **state)
+{
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_EXTERNAL);
+    assert_int_equal(settings.params.image_limit, UHYVE_IMAGE_LIMIT);
+    assert_false(settings.params.explicit_args);
+    assert_false(settings.params.explicit_env);
+    MUST_LOAD("k", "--hermit-image-mode=Internal", "--limit-image", "4G", "-eA=1");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_INTERNAL);
+    assert_int_equal(settings.params.image_limit, UINT64_C(4) << 30);
+    assert_false(settings.params.explicit_env);
+    MUST_LOAD("k", "--hermit-image-mode", "EXTERNAL");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_EXTERNAL);
+    REFUSE(WORDS("k", "--hermit-image-mode=inside"), WORDS("--hermit-image-mode", "'inside'"));
+    REFUSE(WORDS("k", "--limit-image=-1"), WORDS("--limit-image", "'-1'"));
+
+    /* Even no arguments can be meant: those of the image are not wanted then. */
+    MUST_LOAD("k", "--", "--");
+    assert_true(settings.params.explicit_args);
+    MUST_LOAD("k", "x");
+    assert_true(settings.params.explicit_args);
+    MUST_LOAD("k", "-ehost");
+    assert_true(settings.params.explicit_env);
+
+    write_file("uhyve.toml", "[uhyve]\nhermit_image_mode = 'INTERNAL'\n");
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_INTERNAL);
+    MUST_LOAD("k", "--hermit-image-mode=external");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_EXTERNAL);
+    unlink("uhyve.toml");
+}
+
 static void options_of_later_versions(void **state)
 {
     static const char *const forms[] = {
-        "--file-mapping=a:b",  "--tempdir=t", "--hermit-image-mode=internal",
-        "--io-mode=host=sync", "--gdb-port",  "--gdb-port=1234",
-        "--net=tap",           "--trace-dir",
+        "--file-mapping=a:b", "--tempdir=t", "--io-mode=host=sync", "--gdb-port",
+        "--gdb-port=1234",    "--net=tap",   "--trace-dir",
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         char name[32];
@@ -487,12 +518,11 @@ static void bad_configuration_files(void **state)
 static void configuration_of_later_versions(void **state)
 {
     write_file("uhyve.toml", "net = 3\nkernel = 4\n[uhyve]\ntempdir = '/tmp'\ngdb_port = 1\n"
-                             "hermit_image_mode = 'internal'\n"
                              "io_mode = 'host=direct'\nnet = 3\nfile_mapping = 4\n");
     MUST_LOAD("k");
     assert_string_equal(messages.data,
                         "1:uhyve.toml: no effect in this version of uhyve: uhyve.tempdir, "
-                        "uhyve.hermit_image_mode, uhyve.io_mode, "
+                        "uhyve.io_mode, "
                         "uhyve.gdb_port\n");
     setenv("RUST_LOG", "error", 1);
     MUST_LOAD("k");
@@ -689,6 +719,7 @@ int main(void)
         TEST(bad_command_lines_are_refused),
         TEST(isolation),
         TEST(another_user),
+        TEST(image_options),
         TEST(options_of_later_versions),
         TEST(environment_variables),
         TEST(message_levels),
