@@ -25,6 +25,15 @@ const struct sandbox_call kvm_calls[] = {
     REQUEST(GET_SREGS),
     REQUEST(SET_SREGS),
 
+    /* Devices. */
+    REQUEST(IRQ_LINE),
+    REQUEST(IOEVENTFD),
+
+    /* Debuggers. */
+    REQUEST(SET_GUEST_DEBUG),
+    REQUEST(GET_XSAVE),
+    REQUEST(SET_XSAVE),
+
     REQUEST(SET_USER_MEMORY_REGION), /* the firmware's area; the end */
     SANDBOX_END,
 };
