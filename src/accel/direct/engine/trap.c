@@ -30,6 +30,7 @@
 #include "accel/direct/engine/mmu.h"
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/privileged.h"
+#include "accel/direct/engine/queue.h"
 #include "accel/direct/engine/settle.h"
 #include "accel/direct/engine/start.h"
 #include "accel/direct/engine/wait.h"
@@ -280,6 +281,10 @@ static bool handle_event(struct cpu *cpu)
         exit_interrupted(cpu);
         return true;
     }
+    if (queue_is_due(cpu)) {
+        queue_flush(cpu);
+        return true;
+    }
     if (!cpu->in_nmi && !shadow && take_pending(cpu, DIRECT_PENDING_NMI)) {
         cpu->in_nmi = true;
         trap_deliver(cpu, &(struct fault){.vector = VECTOR_NMI}, INTERRUPT_EXTERNAL);
@@ -311,8 +316,8 @@ static bool handle_event(struct cpu *cpu)
 /* HLT: sleep until something happens. */
 static void halt(struct cpu *cpu)
 {
+    queue_flush(cpu);
     uint32_t sequence = __atomic_load_n(&cpu->shared->sequence, __ATOMIC_SEQ_CST);
-
     wait_set_mode(cpu, DIRECT_MODE_HALTED);
     if (!handle_event(cpu)) {
         /* With interrupts disabled the timer cannot end the HLT. */
