@@ -60,7 +60,9 @@ bench:
 	@tools/deps.sh bench
 	@$(build) -- --quiet
 	@ninja -C $(BUILD) --quiet bench-programs
+	@tools/build.sh $(BUILD)-plain -Dtrace=disabled -Dtests=disabled -- --quiet src/uhyve
 	@$(BUILD)/bench/bench-driver --uhyve $(BUILD)/src/uhyve --bare $(BUILD)/bench/bare_kvm \
+		--plain $(BUILD)-plain/src/uhyve \
 		--guests $(BUILD)/guests --json $(BUILD)/bench.json
 
 fuzz:

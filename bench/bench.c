@@ -2,7 +2,8 @@
  * The benchmark driver: runs uhyve and what it is compared with, prints a table and writes the
  * figures as JSON. docs/benchmarks.md says how to read them.
  *
- *     bench --uhyve PROGRAM --bare PROGRAM --guests DIRECTORY [--json FILE] [--runs N] [NAME...]
+ *     bench --uhyve PROGRAM --bare PROGRAM --guests DIRECTORY [--plain PROGRAM] [--json FILE]
+ *           [--runs N] [NAME...]
  *     bench --list
  *
  * Exit status: 0, 1 if a benchmark failed (skipped ones did not), 2 for wrong arguments.
@@ -21,7 +22,8 @@
 #define RUNS_MAX     10000
 
 /* Comparisons against it carry a ratio; "-" stands for a figure that stands alone. */
-#define BARE_PROGRAM "bare KVM program (bench/bare_kvm.c)"
+#define BARE_PROGRAM  "bare KVM program (bench/bare_kvm.c)"
+#define PLAIN_PROGRAM "uhyve built without tracing"
 
 struct bench {
     const char *name;
@@ -38,6 +40,7 @@ static const struct bench benches[] = {
     {"boot_demo_ms", "ms", "-", "-", bench_boot_demo},
     {"pio_exit", "ns", "ratio <= 1.1", BARE_PROGRAM, bench_pio_exit},
     {"pio_in", "ns", "-", BARE_PROGRAM, bench_pio_in},
+    {"trace_off", "ns", "ratio <= 1.02", PLAIN_PROGRAM, bench_trace_off},
     {"vmm_memory_mib", "MiB", "< 2", "-", bench_vmm_memory},
     {"binary_kib", "KiB", "< 500", "-", bench_binary},
 };
@@ -169,9 +172,13 @@ static bool select_bench(struct settings *settings, const char *name)
 static bool parse_options(int argc, char **argv, struct settings *settings)
 {
     static const struct option options[] = {
-        {"uhyve", required_argument, NULL, 'u'},  {"bare", required_argument, NULL, 'b'},
-        {"guests", required_argument, NULL, 'g'}, {"json", required_argument, NULL, 'j'},
-        {"runs", required_argument, NULL, 'r'},   {0},
+        {"uhyve", required_argument, NULL, 'u'},
+        {"bare", required_argument, NULL, 'b'},
+        {"guests", required_argument, NULL, 'g'},
+        {"json", required_argument, NULL, 'j'},
+        {"runs", required_argument, NULL, 'r'},
+        {"plain", required_argument, NULL, 'p'},
+        {0},
     };
     uint64_t runs = RUNS_DEFAULT;
 
@@ -185,6 +192,9 @@ static bool parse_options(int argc, char **argv, struct settings *settings)
             break;
         case 'g':
             settings->config.guests = optarg;
+            break;
+        case 'p':
+            settings->config.plain = optarg;
             break;
         case 'j':
             settings->json = optarg;

@@ -23,6 +23,7 @@
 struct bench_config {
     const char *uhyve;  /* the program under test */
     const char *bare;   /* bare_kvm */
+    const char *plain;  /* uhyve built without the call trace; NULL: not there */
     const char *guests; /* directory of the guest images */
     unsigned runs;      /* measured runs behind each figure */
 };
@@ -44,7 +45,7 @@ typedef enum bench_outcome bench_function(const struct bench_config *config,
                                           struct bench_result *result);
 
 bench_function bench_startup, bench_startup_4cpu, bench_exit_wall, bench_boot_demo;
-bench_function bench_pio_exit, bench_pio_in;
+bench_function bench_pio_exit, bench_pio_in, bench_trace_off;
 bench_function bench_vmm_memory, bench_binary;
 
 /* Set the reason and return the outcome. */

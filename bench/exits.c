@@ -19,6 +19,7 @@
 #define TRIES             3    /* a time is the best of so many runs */
 #define LONG_TRIPS_MIN    1000
 #define LONG_TRIPS_MAX    1000000
+#define CALL_TRIPS        10000
 
 struct trips {
     struct bench_command few, many;
@@ -88,4 +89,31 @@ enum bench_outcome bench_pio_exit(const struct bench_config *config, struct benc
 enum bench_outcome bench_pio_in(const struct bench_config *config, struct bench_result *result)
 {
     return round_trip(config, "in", result);
+}
+
+/*
+ * A hypercall that does next to nothing, with the trace compiled in but off, against a build
+ * without it. Where there is no KVM, under the other accelerator.
+ */
+enum bench_outcome bench_trace_off(const struct bench_config *config, struct bench_result *result)
+{
+    struct bench_config plain = *config;
+    struct trips ours = {.additional = CALL_TRIPS - 1}, against = ours;
+    struct trips *sides[] = {&ours, &against};
+    char number[32];
+
+    if (!config->plain)
+        return bench_skip(result, "no program without tracing was given (--plain)");
+    plain.uhyve = config->plain;
+    snprintf(number, sizeof(number), "%d", CALL_TRIPS);
+    const char *const few[] = {"call", "1", NULL}, *const many[] = {"call", number, NULL};
+    bool kvm = bench_needs_kvm(config, result) == BENCH_DONE;
+    for (unsigned i = 0; i < 2; i++) {
+        const struct bench_config *side = i ? &plain : config;
+        bench_uhyve_command(&sides[i]->few, side, NULL, "bench-pio-v2-gpr", few);
+        bench_uhyve_command(&sides[i]->many, side, NULL, "bench-pio-v2-gpr", many);
+        if (!kvm)
+            sides[i]->few.argv[1] = sides[i]->many.argv[1] = "--accel=direct";
+    }
+    return bench_compare(config->runs, sample_trip, &ours, &against, result);
 }

@@ -41,13 +41,17 @@ struct cli_words {
     size_t count, capacity;
 };
 
+#define CLI_FORWARDS_MAX 64
+#define CLI_NET_NAME_MAX 255
+
 struct cli_settings {
     struct uhyve_params params;
     enum cli_action action;
     enum cli_stats stats;
-    const char *output; /* file that receives the guest's output; NULL: the standard streams */
-    const char *config; /* configuration file by name; NULL: look for one */
-    unsigned verbosity; /* how often -v was given */
+    const char *output;     /* file that receives the guest's output; NULL: the standard streams */
+    const char *trace_file; /* file that receives the call trace; NULL: standard error */
+    const char *config;     /* configuration file by name; NULL: look for one */
+    unsigned verbosity;     /* how often -v was given */
 
     uint64_t given; /* bit i: row i of the option table has its value, later stages leave it */
     struct cli_words positionals;
@@ -57,6 +61,8 @@ struct cli_settings {
     bool affinity_given;
     unsigned affinity[UHYVE_CPUS_MAX];
     size_t affinity_count;
+    char net_name[CLI_NET_NAME_MAX + 1];
+    struct uhyve_forward forwards[CLI_FORWARDS_MAX];
     struct toml *file; /* configuration file: settings refer to its strings */
 };
 

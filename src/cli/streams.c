@@ -39,32 +39,50 @@ int streams_write(int fd, const void *data, size_t size)
     return 0;
 }
 
+/* Create a file that must not exist. Returns 0, or -errno with *error filled. */
+static int create_file(const char *path, const char *what, int *fd, struct uhyve_error *error)
+{
+    *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+    if (*fd >= 0)
+        return 0;
+    return error_set(error, UHYVE_STATUS_FAILED, errno,
+                     "cannot create the %s file '%.500s': %s (%s)", what, path, strerror(errno),
+                     errno == EEXIST ? "remove it or choose another name"
+                                     : "check the path and its permissions");
+}
+
 int streams_open_output(struct cli_settings *settings, struct uhyve_error *error)
 {
     struct uhyve_params *params = &settings->params;
+    int err = 0;
 
     params->stdin_fd = STDIN_FILENO;
     params->stdout_fd = STDOUT_FILENO;
     params->log_fd = STDERR_FILENO;
     params->output_fd = -1;
-    if (!settings->output)
-        return 0;
-    int fd = open(settings->output, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
-    if (fd < 0)
-        return error_set(error, UHYVE_STATUS_FAILED, errno,
-                         "cannot create the output file '%.500s': %s (%s)", settings->output,
-                         strerror(errno),
-                         errno == EEXIST ? "remove it or choose another name"
-                                         : "check the path and its permissions");
-    params->output_fd = fd;
-    return 0;
+    params->trace_fd = STDERR_FILENO;
+    if (settings->output)
+        err = create_file(settings->output, "output", &params->output_fd, error);
+    if (!err && settings->trace_file)
+        err = create_file(settings->trace_file, "trace", &params->trace_fd, error);
+    if (err)
+        streams_remove_output(settings);
+    return err;
+}
+
+/* Nothing of it shall stay. */
+static void remove_file(const char *path, int *fd)
+{
+    if (*fd < 0 || !path)
+        return;
+    unlink(path);
+    close(*fd);
+    *fd = -1;
 }
 
 void streams_remove_output(struct cli_settings *settings)
 {
-    if (settings->params.output_fd < 0)
-        return;
-    unlink(settings->output);
-    close(settings->params.output_fd);
-    settings->params.output_fd = -1;
+    remove_file(settings->output, &settings->params.output_fd);
+    if (settings->params.trace_fd != STDERR_FILENO)
+        remove_file(settings->trace_file, &settings->params.trace_fd);
 }

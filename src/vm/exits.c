@@ -113,7 +113,7 @@ static void handle_io(struct vcpu *vcpu, const struct accel_exit *exit)
                                               exit->io.rdi};
         int exit_code = 0;
         count(vcpu, hypercall_number(call));
-        if (hypercall_run(call, &vm->hypercalls, &caller, &write, &exit_code) == HYPERCALL_EXIT) {
+        if (vcpu_call(vcpu, call, exit->io.port, &caller, &write, &exit_code) == HYPERCALL_EXIT) {
             /* While a slow reader can still be waited for. */
             console_flush(vm->console);
             vm_end(vm, UHYVE_EXITED, exit_code, NULL);

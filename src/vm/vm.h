@@ -1,7 +1,7 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
- * vcpu.c the threads and their exits, args.c the guest's arguments, report.c the crash report,
- * stats.c the figures.
+ * vcpu.c the threads and their exits, args.c the guest's arguments, hermit.c Hermit images,
+ * report.c the crash report, stats.c the figures.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -14,11 +14,14 @@
 #include "arch/x86_64/boot.h"
 #include "boot/layout.h"
 #include "console/console.h"
+#include "debug/trace.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
+#include "image/hermit_image.h"
 #include "image/image.h"
 #include "memory/ram.h"
 #include "util/text.h"
+#include "vm/hermit_input.h"
 
 /* What is counted beside the hypercalls, which come first in struct vcpu.count. */
 enum vcpu_counter {
@@ -45,6 +48,7 @@ struct vcpu {
     atomic_int running_tid;                /* thread that may be in the guest; 0: none */
     atomic_uint_least64_t count[COUNTERS]; /* written by the vCPU's thread only */
     atomic_uint_least64_t run_ns;
+    struct call_history history; /* the last hypercalls */
 };
 
 /* Why and where the guest cannot go on. */
@@ -64,8 +68,10 @@ enum vm_phase {
 struct uhyve_vm {
     struct uhyve_params params;
     struct log log;
-    int stop_fd; /* eventfd; readable: the VM is to stop */
-    struct image image;
+    int stop_fd;                /* eventfd; readable: the VM is to stop */
+    struct image image;         /* the kernel */
+    struct hermit_image hermit; /* what the kernel came in; all zero if it was alone */
+    struct hermit_input hermit_input;
     struct elf elf;
     struct layout layout;
     struct ram ram;
@@ -75,6 +81,7 @@ struct uhyve_vm {
     struct console *console;
     struct text bootargs;
     struct hypercall_context hypercalls;
+    struct trace *trace; /* NULL: calls are not traced */
     struct log_limit unknown_access;
     atomic_bool bios_area_mapped;
     struct vcpu *vcpus;
@@ -126,8 +133,24 @@ void vcpu_kick(struct vcpu *vcpu);
 /* exits.c */
 void vcpu_run_guest(struct vcpu *vcpu);
 
+/* calls.c: hypercall_run with what watches it. */
+enum hypercall_outcome vcpu_call(struct vcpu *vcpu, const struct hypercall *call, uint16_t port,
+                                 const struct hypercall_caller *caller,
+                                 const struct hypercall_write *write, int *exit_code);
+int vm_trace_open(struct uhyve_vm *vm, struct uhyve_error *error);
+void vm_trace_finish(struct uhyve_vm *vm); /* after the vCPUs have ended */
+void vm_trace_close(struct uhyve_vm *vm);
+
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);
+
+/* hermit.c */
+
+/* If the image is a Hermit image, unpack it: vm->image becomes the kernel in it, and what it says
+ * about arguments, environment and requirements goes into vm->params. */
+int vm_unpack_image(struct uhyve_vm *vm, struct uhyve_error *error);
+uint64_t vm_archive_size(const struct uhyve_vm *vm); /* bytes of it in guest memory */
+void vm_free_image(struct uhyve_vm *vm);
 
 /* args.c */
 int vm_args_init(struct uhyve_vm *vm, struct uhyve_error *error);

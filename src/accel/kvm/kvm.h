@@ -39,6 +39,8 @@ struct accel_vm {
     uint64_t zeros_size;
     const struct log *log;
     pthread_mutex_t ring_lock; /* consumers of the ring below */
+    pthread_mutex_t lines_lock;
+    bool lines_routed; /* to the I/O APIC only */
 };
 
 struct accel_vcpu {

@@ -25,6 +25,7 @@
 #include "accel/direct/engine/apic.h"
 #include "accel/direct/engine/emulate.h"
 #include "accel/direct/engine/exit.h"
+#include "accel/direct/engine/ioapic.h"
 #include "accel/direct/engine/map.h"
 #include "accel/direct/engine/memory.h"
 #include "accel/direct/engine/mmu.h"
@@ -271,23 +272,35 @@ static bool take_pending(struct cpu *cpu, uint32_t bit)
     return true;
 }
 
+static bool handle_pending(struct cpu *cpu, bool shadow)
+{
+    if (take_pending(cpu, DIRECT_PENDING_KICK)) {
+        exit_interrupted(cpu);
+        return true;
+    }
+    if (take_pending(cpu, DIRECT_PENDING_LINES)) {
+        wait_set_mode(cpu, DIRECT_MODE_ENGINE); /* it needs no signal to itself */
+        ioapic_lines_changed();
+        return true;
+    }
+    if (!cpu->in_nmi && !shadow && take_pending(cpu, DIRECT_PENDING_NMI)) {
+        cpu->in_nmi = true;
+        trap_deliver(cpu, &(struct fault){.vector = VECTOR_NMI}, INTERRUPT_EXTERNAL);
+        return true;
+    }
+    return false;
+}
+
 /* Deal with one pending event; false if there is none that can be dealt with now. */
 static bool handle_event(struct cpu *cpu)
 {
     struct x86_state *state = cpu->state;
     bool shadow = cpu->shadow_rip == state->rip && !cpu->shared->halted;
 
-    if (take_pending(cpu, DIRECT_PENDING_KICK)) {
-        exit_interrupted(cpu);
+    if (__atomic_load_n(&cpu->shared->pending, __ATOMIC_SEQ_CST) && handle_pending(cpu, shadow))
         return true;
-    }
     if (queue_is_due(cpu)) {
         queue_flush(cpu);
-        return true;
-    }
-    if (!cpu->in_nmi && !shadow && take_pending(cpu, DIRECT_PENDING_NMI)) {
-        cpu->in_nmi = true;
-        trap_deliver(cpu, &(struct fault){.vector = VECTOR_NMI}, INTERRUPT_EXTERNAL);
         return true;
     }
     /* Also while interrupts are disabled: a timer that has run out must not be armed again and
