@@ -3,6 +3,8 @@
 #include "machine.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define PORT_DONE   0x10
 #define PORT_VECTOR 0x13 /* the handler of an exception or interrupt tells its vector */
@@ -17,7 +19,8 @@ extern const uint8_t plain[], plain_second[], plain_third[], stepped[], stepped_
     write_string[], reads[], read_1[], read_2[], read_3[], stack_use[], stack_1[], stack_2[],
     stack_3[], stack_4[], stack_5[], stack_6[], stack_7[], stack_8[], stack_9[], own_breakpoint[],
     sensitive[], sensitive_pushf[], sensitive_cpuid[], vectors[], vectors_1[], vectors_2[],
-    vectors_3[], vectors_4[], vectors_5[], halting_1[], halting_2[];
+    vectors_3[], vectors_4[], vectors_5[], halting_1[], halting_2[], several[], several_function[],
+    several_next[], several_watched[];
 extern const uint64_t steps[], steps_end[];
 __asm__(".macro STEP instruction:vararg\n"
         "991: \\instruction\n"
@@ -182,6 +185,19 @@ __asm__(".macro STEP instruction:vararg\n"
         "vectors_5:\n"
         "    DONE\n"
 
+        "several:\n"
+        "    mov $200, %ecx\n"
+        "1:  lock incq (%rdi)\n"
+        "    call several_function\n"
+        "    movups %xmm0, 128(%rdi)\n"
+        "    loop 1b\n"
+        "    DONE\n"
+        "several_function:\n"
+        "    addps %xmm1, %xmm1\n" /* the emulator does not know it */
+        "several_next:\n"
+        "    movq $1, 64(%rdi)\n"
+        "several_watched:\n"
+        "    ret\n"
         "    .balign 16\n"
         "guest_handlers:\n"
         "    .set vector, 0\n"
@@ -596,6 +612,97 @@ static void a_watched_step_reports_the_access(void **unused)
     expect_event(ACCEL_DEBUG_STEP, at(writes) + 8);
 }
 
+/* Several CPUs: vCPU 1 has breakpoints that are not for vCPU 0, which gets in its way. */
+
+static void prepare(unsigned index)
+{
+    struct x86_state its;
+    assert_int_equal(machine.accel->vcpu_get_state(machine.vcpus[index], &its), 0);
+    its.rip = at(several);
+    its.gpr[X86_RDI] = DATA;
+    its.cr4 |= 0x600;
+    assert_int_equal(machine.accel->vcpu_set_state(machine.vcpus[index], &its), 0);
+}
+
+static void set_debug_of(unsigned index, const struct accel_debug *its)
+{
+    assert_int_equal(machine.accel->vcpu_set_debug(machine.vcpus[index], its), 0);
+}
+
+static void run_of(unsigned index, struct accel_exit *exit)
+{
+    do
+        machine.accel->vcpu_run(machine.vcpus[index], exit);
+    while (exit->kind == ACCEL_EXIT_INTERRUPTED);
+}
+
+static unsigned seen_executions, seen_writes, wrong_exits;
+static atomic_bool finished;
+
+static void *run_debugged(void *unused)
+{
+    const struct accel_debug watching = {
+        .slot = {{ACCEL_BREAK_EXECUTE, 1, at(several_function)}, {ACCEL_BREAK_WRITE, 8, DATA + 64}},
+    };
+    struct accel_debug stepping = {.step = true};
+    struct accel_exit exit = {0};
+
+    machine_create_vcpu(&machine, 1);
+    prepare(1);
+    set_debug_of(1, &watching);
+    for (run_of(1, &exit); exit.kind == ACCEL_EXIT_DEBUG; run_of(1, &exit)) {
+        if (exit.debug.event != ACCEL_DEBUG_HARDWARE)
+            wrong_exits++;
+        else if (exit.debug.slot == 1)
+            seen_writes += exit.debug.rip == at(several_watched);
+        else {
+            seen_executions += exit.debug.rip == at(several_function);
+            set_debug_of(1, &stepping);
+            run_of(1, &exit);
+            wrong_exits += exit.kind != ACCEL_EXIT_DEBUG || exit.debug.event != ACCEL_DEBUG_STEP ||
+                           exit.debug.rip != at(several_next);
+            set_debug_of(1, &watching);
+        }
+    }
+    wrong_exits += exit.kind != ACCEL_EXIT_IO || exit.io.port != PORT_DONE;
+    atomic_store(&finished, true);
+    return NULL;
+}
+
+static void breakpoints_of_one_cpu_are_no_matter_to_another(void **unused)
+{
+    pthread_t thread;
+
+    if (!is_direct())
+        return;
+    seen_executions = seen_writes = wrong_exits = 0;
+    atomic_store(&finished, false);
+    debug.enabled = false;
+    set_debug();
+    assert_int_equal(pthread_create(&thread, NULL, run_debugged, NULL), 0);
+    unsigned rounds = 1; /* that of vCPU 1 */
+    do {
+        rounds++;
+        prepare(0);
+        expect_port(PORT_DONE, 0);
+    } while (!atomic_load(&finished));
+    pthread_join(thread, NULL);
+    assert_int_equal(wrong_exits, 0);
+    assert_int_equal(seen_executions, 200);
+    assert_int_equal(seen_writes, 200);
+    assert_int_equal(*(uint64_t *)machine_at(&machine, DATA), rounds * 200);
+}
+
+static int set_up_two(void **unused)
+{
+    debug = (struct accel_debug){.enabled = true};
+    machine_create(&machine, 2, guest, (size_t)(guest_end - guest), 0,
+                   (size_t)(guest_handlers - guest));
+    set_debug();
+    get();
+    return 0;
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -615,6 +722,8 @@ int main(void)
         TEST(the_stack_can_be_watched),
         TEST(a_watched_step_reports_the_access),
         TEST(vector_accesses_are_noticed),
+        cmocka_unit_test_setup_teardown(breakpoints_of_one_cpu_are_no_matter_to_another, set_up_two,
+                                        tear_down),
     };
     return MACHINE_RUN_TESTS(tests);
 }
