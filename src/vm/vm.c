@@ -315,6 +315,8 @@ static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
     };
     if (result->outcome == UHYVE_CRASHED)
         result->report = vm_report_crash(vm);
+    else if (result->outcome == UHYVE_EXITED && vm->exit_code != 0)
+        result->report = vm_report_exit(vm);
 }
 
 int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error)

@@ -55,6 +55,8 @@ struct vm_crash {
     unsigned vcpu;
     bool state_valid;
     struct x86_state state;
+    bool has_address; /* the address of a page fault */
+    gva_t address;
 };
 
 enum vm_phase {
@@ -139,6 +141,8 @@ void vm_trace_close(struct uhyve_vm *vm);
 
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);
+/* Likewise of a guest that ended itself in error; NULL if its output does not say why. */
+const char *vm_report_exit(struct uhyve_vm *vm);
 
 /* args.c */
 int vm_args_init(struct uhyve_vm *vm, struct uhyve_error *error);
