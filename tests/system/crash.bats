@@ -21,16 +21,16 @@ has_registers() {
 @test "each exception is named, with the instruction and the function" {
     # way, cause, function, instruction
     local ways=(
-        'ud2|invalid opcode|undefined_instruction|ud2'
-        'divide|divide error|divide|div ecx'
-        'int3|(breakpoint|KVM could not emulate)|breakpoint|'
-        'gp|general protection fault|general_protection|mov rax, \[rax\]'
-        'pagefault|page fault.* 0x123456789000, error code 0x0 \(read, not mapped\)|page_fault|mov rax, \[rax\]'
-        'write|page fault.* 0x123456789000, error code 0x2 \(write, not mapped\)|write_unmapped|mov qword ptr \[rax\], 0x01'
+        'ud2;invalid opcode;undefined_instruction;ud2'
+        'divide;divide error;divide;div ecx'
+        'int3;(breakpoint|KVM could not emulate);breakpoint;'
+        'gp;general protection fault;general_protection;mov rax, \[rax\]'
+        'pagefault;page fault.* 0x123456789000, error code 0x0 \(read, not mapped\);page_fault;mov rax, \[rax\]'
+        'write;page fault.* 0x123456789000, error code 0x2 \(write, not mapped\);write_unmapped;mov qword ptr \[rax\], 0x01'
     )
     for generation in v1 v2; do
         for line in "${ways[@]}"; do
-            IFS='|' read -r way cause function instruction <<<"$line"
+            IFS=';' read -r way cause function instruction <<<"$line"
             crash "$way"
             expect_status 134
             expect_stderr_line "^uhyve: error: the guest crashed: $cause"
