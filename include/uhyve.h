@@ -67,11 +67,67 @@ enum uhyve_accel {
     UHYVE_ACCEL_DIRECT, /* natively in a confined process; needs no virtualization hardware */
 };
 
+/* How a guest gets the files of a Hermit image. */
+enum uhyve_image_mode {
+    UHYVE_IMAGE_EXTERNAL, /* through its file calls, read-only */
+    UHYVE_IMAGE_INTERNAL, /* as a tar archive in its memory */
+};
+
+/* Where the frames of the guest's network card go. */
+enum uhyve_net_kind {
+    UHYVE_NET_NONE,   /* the guest has no network card */
+    UHYVE_NET_TAP,    /* an existing tap interface */
+    UHYVE_NET_USER,   /* connections of this process, on the guest's behalf */
+    UHYVE_NET_SOCKET, /* a stream socket on which each frame follows its length */
+};
+
+enum uhyve_mac_kind {
+    UHYVE_MAC_DEFAULT, /* uhyve's choice, the same in every run with the same net.name */
+    UHYVE_MAC_GIVEN,   /* net.mac */
+    UHYVE_MAC_OF_TAP,  /* that of the tap interface itself */
+};
+
+/* UHYVE_NET_USER: connections to a port of the host that go to the guest. Addresses are numeric;
+ * empty: all of the host's, or the one of the guest. */
+struct uhyve_forward {
+    bool udp; /* else TCP */
+    char host_address[46];
+    uint16_t host_port;
+    char guest_address[46];
+    uint16_t guest_port;
+};
+
+struct uhyve_net {
+    enum uhyve_net_kind kind;
+    const char *name; /* TAP: the interface; SOCKET: the path */
+    enum uhyve_mac_kind mac_kind;
+    uint8_t mac[6];
+    const struct uhyve_forward *forwards;
+    size_t forward_count;
+    const char *dump; /* file that receives a capture of all frames (pcap); NULL: none */
+};
+
 #define UHYVE_MIB            (UINT64_C(1) << 20)
 #define UHYVE_MEMORY_MIN     (16 * UHYVE_MIB)
 #define UHYVE_MEMORY_ALIGN   (2 * UHYVE_MIB)
 #define UHYVE_MEMORY_DEFAULT (512 * UHYVE_MIB)
 #define UHYVE_CPUS_MAX       256
+#define UHYVE_IMAGE_LIMIT    (1024 * UHYVE_MIB)
+
+#define UHYVE_LIMIT_FILES_DEFAULT 4096
+#define UHYVE_LIMIT_FILES_MAX     1000000
+#define UHYVE_LIMIT_TEMP_DEFAULT  (UINT64_C(4096) * UHYVE_MIB)
+
+/*
+ * A file or directory of the host that the guest sees under a name of its own. The host's may be
+ * relative to the current directory, and may not exist yet if its directory does. The guest's is an
+ * absolute path; nothing can be mapped below something that is mapped.
+ */
+struct uhyve_file_mapping {
+    const char *host;
+    const char *guest;
+    bool read_only;
+};
 
 /*
  * Everything a VM is made from. Fill with uhyve_params_init, then change what you need. All
@@ -79,16 +135,23 @@ enum uhyve_accel {
  * caller's.
  */
 struct uhyve_params {
-    const char *image; /* path of the ELF kernel */
+    const char *image; /* path of the ELF kernel or Hermit image */
+    enum uhyve_image_mode image_mode;
+    uint64_t image_limit; /* bytes that a Hermit image may have when it is unpacked */
 
-    /* Kernel arguments, application arguments, and the guest's environment as NAME=value strings.
+    /*
+     * Kernel arguments, application arguments, and the guest's environment as NAME=value strings.
+     * Without any arguments those of a Hermit image are taken, unless explicit_args is set; its
+     * variables are added to these, unless explicit_env is set.
      */
     const char *const *kernel_args;
     size_t kernel_arg_count;
     const char *const *app_args;
     size_t app_arg_count;
+    bool explicit_args;
     const char *const *env;
     size_t env_count;
+    bool explicit_env;
 
     uint64_t memory_size; /* bytes; at least UHYVE_MEMORY_MIN, a multiple of UHYVE_MEMORY_ALIGN */
     unsigned cpu_count;   /* 1 ... UHYVE_CPUS_MAX */
@@ -98,10 +161,24 @@ struct uhyve_params {
     bool ksm;    /* let the host merge equal guest pages */
     bool cpu_pm; /* let idle guest CPUs keep the host CPU: lower latency, a busy host CPU */
     bool pit;    /* give the guest a PIT (programmable interval timer) */
+    struct uhyve_net net; /* the guest's network card (default none) */
 
     /* Host CPU for each vCPU: affinity_count is 0 (no pinning) or cpu_count. */
     const unsigned *affinity;
     size_t affinity_count;
+
+    /*
+     * What the guest sees of the host's files, in addition to what it creates itself. That goes to
+     * a private directory in `tempdir`, by default ${TMPDIR:-/tmp}/uhyve-UID, which is removed with
+     * the VM. io_direct and io_sync open every regular file of the host with O_DIRECT and O_SYNC.
+     */
+    const struct uhyve_file_mapping *file_mappings;
+    size_t file_mapping_count;
+    const char *tempdir;
+    bool io_direct;
+    bool io_sync;
+    unsigned limit_files; /* files open at a time; default UHYVE_LIMIT_FILES_DEFAULT */
+    uint64_t limit_temp;  /* bytes the guest may create; default UHYVE_LIMIT_TEMP_DEFAULT */
 
     /*
      * Guest standard streams. -1 for stdin_fd: always at end of file; for an output: discarded.

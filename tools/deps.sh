@@ -41,6 +41,9 @@ needs_build() {
     need libfdt-dev header:libfdt.h "device trees for the guest"
     need libiberty-dev header:libiberty/demangle.h "names of Rust and C++ functions"
     need libzydis-dev header:Zydis/Zydis.h "disassembly in crash reports"
+    need libarchive-dev header:archive.h "Hermit images are tar archives"
+    need zlib1g-dev header:zlib.h "compressed with gzip"
+    need libzstd-dev header:zstd.h "or with zstd"
 }
 
 needs_nested() {

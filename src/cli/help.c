@@ -8,6 +8,7 @@
 
 static const char *const group_titles[] = {
     [CLI_GROUP_MACHINE] = "Virtual machine",
+    [CLI_GROUP_NETWORK] = "Network",
     [CLI_GROUP_GUEST] = "Guest",
     [CLI_GROUP_OUTPUT] = "Output",
     [CLI_GROUP_GENERAL] = "General",
@@ -25,6 +26,10 @@ static void add_option(struct text *text, const struct cli_option *option)
         text_printf(text, option->optional ? "[=%s]" : " %s", option->argument);
 
     size_t column = text->size - start;
+    if (column >= HELP_COLUMN) {
+        text_add(text, "\n");
+        column = 0;
+    }
     for (const char *line = option->help; *line;) {
         size_t size = strcspn(line, "\n");
         text_printf(text, "%*s%.*s\n", (int)(HELP_COLUMN - column), "", (int)size, line);

@@ -4,8 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/affinity.h"
+#include "cli/net.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -109,6 +111,22 @@ static int set_pit(SETTER_PARAMETERS)
     return 0;
 }
 
+static int set_net(SETTER_PARAMETERS)
+{
+    return net_parse(settings, source, value, error);
+}
+
+static int set_net_dump(SETTER_PARAMETERS)
+{
+    settings->params.net.dump = value;
+    return 0;
+}
+
+static int set_publish(SETTER_PARAMETERS)
+{
+    return net_parse_publish(settings, source, value, error);
+}
+
 static int set_env_vars(SETTER_PARAMETERS)
 {
     if (strcmp(value, "host") != 0) {
@@ -121,6 +139,24 @@ static int set_env_vars(SETTER_PARAMETERS)
     struct cli_words *words = source->stage == CLI_FILE ? &settings->env_configured
                                                         : &settings->env_given;
     return words_add(words, value, error);
+}
+
+static int set_image_mode(SETTER_PARAMETERS)
+{
+    bool internal = strcasecmp(value, "internal") == 0;
+
+    if (!internal && strcasecmp(value, "external") != 0)
+        return option_refuse(source, error,
+                             "'%.80s' is not an image mode (use external or internal)", value);
+    settings->params.image_mode = internal ? UHYVE_IMAGE_INTERNAL : UHYVE_IMAGE_EXTERNAL;
+    return 0;
+}
+
+static int set_limit_image(SETTER_PARAMETERS)
+{
+    if (text_parse_size(value, &settings->params.image_limit) != 0)
+        return option_refuse(source, error, "'%.80s' is not a size (write 64M or 1.5GiB)", value);
+    return 0;
 }
 
 static int set_output(SETTER_PARAMETERS)
@@ -221,10 +257,27 @@ const struct cli_option cli_options[] = {
     {"pit", .set = set_pit, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN, .section = "cpu",
      .key = "pit", .help = "give the guest an interval timer (PIT)"},
 
+    {"net", 'n', .later = true, .argument = "MODE", .set = set_net, .group = CLI_GROUP_NETWORK,
+     .help = "give the guest a network card: tap[:INTERFACE];\n"
+             "options follow: ,mac=ADDRESS or ,mac=tap"},
+    {"publish", 'p', .later = true, .argument = "HOST:GUEST", .set = set_publish,
+     .group = CLI_GROUP_NETWORK, .cumulative = true,
+     .help = "forward a port of the host to the guest, may be\n"
+             "repeated: 8080:80, 127.0.0.1:8080:80, 53:53/udp"},
+    {"net-dump", .later = true, .argument = "FILE", .set = set_net_dump, .group = CLI_GROUP_NETWORK,
+     .help = "write all frames to FILE (pcap)"},
+
     {"env-vars", 'e', .argument = "NAME=VALUE", .set = set_env_vars, .group = CLI_GROUP_GUEST,
      .cumulative = true, .toml = CLI_TOML_STRINGS, .section = "guest", .key = "env_vars",
      .help = "set an environment variable of the guest, may be\n"
              "repeated; 'host' passes on all host variables"},
+    {"hermit-image-mode", .argument = "MODE", .set = set_image_mode, .group = CLI_GROUP_GUEST,
+     .toml = CLI_TOML_STRING, .section = "uhyve", .key = "hermit_image_mode",
+     .help = "files of a Hermit image: external (through file\n"
+             "calls) or internal (in memory) [default: external]"},
+    {"limit-image", .argument = "SIZE", .set = set_limit_image, .group = CLI_GROUP_GUEST,
+     .help = "how large a Hermit image may be when it is\n"
+             "unpacked [default: 1G]"},
 
     {"output", 'o', .argument = "FILE", .set = set_output, .group = CLI_GROUP_OUTPUT,
      .toml = CLI_TOML_STRING, .section = "uhyve", .key = "output",
@@ -254,15 +307,12 @@ const struct cli_option cli_options[] = {
     {"file-mapping", .argument = "HOST:GUEST", .later = true},
     {"tempdir", .argument = "DIR", .later = true, .toml = CLI_TOML_STRING, .section = "uhyve",
      .key = "tempdir"},
-    {"hermit-image-mode", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING,
-     .section = "uhyve", .key = "hermit_image_mode"},
     {"file-isolation", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING,
      .section = "uhyve", .key = "file_isolation"},
     {"io-mode", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING, .section = "uhyve",
      .key = "io_mode"},
     {"gdb-port", 's', .argument = "PORT", .optional = true, .set = set_gdb_port, .later = true,
      .env = {"HERMIT_GDB_PORT"}, .toml = CLI_TOML_INTEGER, .section = "uhyve", .key = "gdb_port"},
-    {"net", 'n', .argument = "MODE", .later = true},
     {"trace-dir", .argument = "DIR", .optional = true, .later = true},
 };
 /* clang-format on */

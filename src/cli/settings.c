@@ -9,6 +9,7 @@
 #include "cli/config.h"
 #include "cli/environment.h"
 #include "cli/guest_env.h"
+#include "cli/net.h"
 #include "util/error.h"
 #include "util/toml.h"
 
@@ -68,6 +69,7 @@ static int settings_split_positionals(struct cli_settings *settings, struct uhyv
     params->image = words[0];
     while (separator < count && strcmp(words[separator], "--") != 0)
         separator++;
+    params->explicit_args = count > 1;
     params->kernel_args = words + 1;
     params->kernel_arg_count = separator - 1;
     if (separator < count) {
@@ -90,6 +92,8 @@ int settings_load(struct cli_settings *settings, int argc, char *const *argv,
         err = config_apply(settings, error);
     if (!err)
         err = affinity_check(settings, error);
+    if (!err)
+        err = net_check(settings, error);
     if (!err)
         err = guest_env_build(settings, error);
     return err;

@@ -41,6 +41,9 @@ struct cli_words {
     size_t count, capacity;
 };
 
+#define CLI_FORWARDS_MAX 64
+#define CLI_NET_NAME_MAX 255
+
 struct cli_settings {
     struct uhyve_params params;
     enum cli_action action;
@@ -58,6 +61,8 @@ struct cli_settings {
     bool affinity_given;
     unsigned affinity[UHYVE_CPUS_MAX];
     size_t affinity_count;
+    char net_name[CLI_NET_NAME_MAX + 1];
+    struct uhyve_forward forwards[CLI_FORWARDS_MAX];
     struct toml *file; /* configuration file: settings refer to its strings */
 };
 

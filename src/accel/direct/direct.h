@@ -23,15 +23,15 @@
 #include "accel/accel.h"
 #include "accel/direct/shared.h"
 
-/* The engine's process. */
+/* The engine's process. Its end is noticed at once, but it is reaped by process_stop only, so that
+ * its pid stays its own and may be signalled without a lock, from signal handlers too. */
 struct direct_process {
     pid_t pid;   /* 0: none */
     int life_fd; /* the engine ends when this is closed */
     pthread_t watcher;
     bool watched;
-    pthread_mutex_t lock; /* while held with !dead, the pid is the engine's */
     atomic_bool dead;
-    int wait_status; /* valid when dead */
+    int end_signal; /* valid when dead: what ended it; 0: it ended by itself */
 };
 
 /* Where the frequency measurement started. */
@@ -78,11 +78,11 @@ int process_start(struct accel_vm *vm, struct uhyve_error *error);
 void process_stop(struct direct_process *process);
 
 /* Send a signal to one of the engine's threads, or to the engine if `tid` is 0. No effect if it is
- * dead. */
-void process_signal(struct direct_process *process, pid_t tid, int signal);
+ * dead. Async-signal-safe. */
+void process_signal(const struct direct_process *process, pid_t tid, int signal);
 
 /* Why the engine ended, for people. */
-void process_describe_death(struct direct_process *process, char *text, size_t size);
+void process_describe_death(const struct direct_process *process, char *text, size_t size);
 
 /* Called by the watcher once process.dead is set. */
 void vm_engine_died(struct accel_vm *vm);
@@ -91,6 +91,9 @@ void vm_engine_died(struct accel_vm *vm);
 int vm_wait_ready(struct accel_vm *vm, struct uhyve_error *error);
 
 struct direct_vcpu *vm_shared_vcpu(const struct accel_vm *vm, unsigned index);
+
+/* Make one of DIRECT_PENDING_* pending and get the vCPU's attention. Async-signal-safe. */
+void vcpu_notify(const struct accel_vm *vm, unsigned index, uint32_t pending);
 
 int direct_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **vcpu,
                        struct uhyve_error *error);

@@ -147,15 +147,13 @@ static void *watch(void *argument)
 {
     struct accel_vm *vm = argument;
     struct direct_process *process = &vm->process;
-    siginfo_t info;
+    siginfo_t info = {.si_code = CLD_EXITED};
 
     while (waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOWAIT | __WALL) != 0 &&
            errno == EINTR)
         ;
-    pthread_mutex_lock(&process->lock);
+    process->end_signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
     atomic_store(&process->dead, true);
-    waitpid(process->pid, &process->wait_status, __WALL);
-    pthread_mutex_unlock(&process->lock);
     vm_engine_died(vm);
     return NULL;
 }
@@ -208,40 +206,33 @@ void process_stop(struct direct_process *process)
     process_signal(process, 0, SIGKILL);
     if (process->watched)
         pthread_join(process->watcher, NULL);
-    else if (process->pid > 0)
+    if (process->pid > 0)
         waitpid(process->pid, &status, __WALL);
     if (process->life_fd >= 0)
         close(process->life_fd);
 }
 
-void process_signal(struct direct_process *process, pid_t tid, int signal)
+void process_signal(const struct direct_process *process, pid_t tid, int signal)
 {
     if (process->pid <= 0)
         return;
-    pthread_mutex_lock(&process->lock);
-    if (!atomic_load(&process->dead)) {
-        if (tid > 0)
-            syscall(SYS_tgkill, process->pid, tid, signal);
-        else
-            kill(process->pid, signal);
-    }
-    pthread_mutex_unlock(&process->lock);
+    if (tid > 0)
+        syscall(SYS_tgkill, process->pid, tid, signal);
+    else
+        kill(process->pid, signal);
 }
 
-void process_describe_death(struct direct_process *process, char *text, size_t size)
+void process_describe_death(const struct direct_process *process, char *text, size_t size)
 {
-    /* The watcher says that the process is dead before it knows how it died. */
-    pthread_mutex_lock(&process->lock);
-    int status = process->wait_status;
-    pthread_mutex_unlock(&process->lock);
+    int number = process->end_signal;
 
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+    if (number == SIGSYS)
         snprintf(text, size,
                  "the guest's process was ended because it attempted a system call that it has no "
                  "use for");
-    else if (WIFSIGNALED(status))
-        snprintf(text, size, "the guest's process was ended by signal %d (%s)", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
+    else if (number)
+        snprintf(text, size, "the guest's process was ended by signal %d (%s)", number,
+                 strsignal(number));
     else
         snprintf(text, size, "the guest's process ended by itself");
 }

@@ -98,8 +98,9 @@ enum direct_mode {
     DIRECT_MODE_HALTED, /* sleeps on `sequence` */
 };
 
-#define DIRECT_PENDING_KICK (1u << 0) /* the VMM wants the vCPU to stop */
-#define DIRECT_PENDING_NMI  (1u << 1)
+#define DIRECT_PENDING_KICK  (1u << 0) /* the VMM wants the vCPU to stop */
+#define DIRECT_PENDING_NMI   (1u << 1)
+#define DIRECT_PENDING_LINES (1u << 2) /* inputs of the I/O APIC have changed */
 
 /* Local APIC registers (Intel SDM volume 3, chapter 11); `irr` is set by other vCPUs. */
 struct direct_apic {
@@ -153,11 +154,20 @@ _Static_assert(sizeof(struct direct_vcpu) <= DIRECT_PAGE, "a vCPU has one page")
 /* An I/O APIC with 24 lines (Intel 82093AA). */
 #define DIRECT_IOAPIC_LINES 24
 
+/* Fields of a redirection entry (section 3.2.4). */
+#define DIRECT_REDIRECTION_LOGICAL (UINT64_C(1) << 11)
+#define DIRECT_REDIRECTION_MASKED  (UINT64_C(1) << 16)
+
+/*
+ * The lines are the VMM's, which sets them without the lock: the engine's side of it is in the
+ * hands of the guest. All else is the engine's, under the lock.
+ */
 struct direct_ioapic {
     uint32_t lock;
     uint32_t select;
     uint64_t redirection[DIRECT_IOAPIC_LINES];
     uint32_t level; /* lines that are asserted */
+    uint32_t rises; /* lines that were asserted since the engine has looked */
 };
 
 #define DIRECT_IDLE_PORT_RANGES 4
@@ -187,7 +197,7 @@ struct direct_header {
     uint64_t area_address;           /* of the trampolines, as the guest sees them; 0: none */
     uint64_t zeros_start, zeros_end; /* reads as zero without memory */
 
-    struct direct_ioapic ioapic; /* the engine's, under its lock */
+    struct direct_ioapic ioapic;
 };
 
 _Static_assert(sizeof(struct direct_header) <= DIRECT_PAGE, "the header has one page");

@@ -45,21 +45,26 @@ void direct_vcpu_destroy(struct accel_vcpu *vcpu)
     free(vcpu);
 }
 
-void direct_vcpu_kick(struct accel_vcpu *vcpu)
+void vcpu_notify(const struct accel_vm *vm, unsigned index, uint32_t pending)
 {
-    struct direct_vcpu *shared = vcpu->shared;
+    struct direct_vcpu *shared = vm_shared_vcpu(vm, index);
 
-    atomic_store(&vcpu->kicked, true);
-    __atomic_fetch_or(&shared->pending, DIRECT_PENDING_KICK, __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&shared->pending, pending, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&shared->sequence, 1, __ATOMIC_SEQ_CST);
     switch (__atomic_load_n(&shared->mode, __ATOMIC_SEQ_CST)) {
     case DIRECT_MODE_GUEST:
-        process_signal(&vcpu->vm->process, shared->tid, DIRECT_KICK_SIGNAL);
+        process_signal(&vm->process, shared->tid, DIRECT_KICK_SIGNAL);
         break;
     case DIRECT_MODE_HALTED:
         syscall(SYS_futex, &shared->sequence, FUTEX_WAKE, 1, NULL);
         break;
     }
+}
+
+void direct_vcpu_kick(struct accel_vcpu *vcpu)
+{
+    atomic_store(&vcpu->kicked, true);
+    vcpu_notify(vcpu->vm, vcpu->index, DIRECT_PENDING_KICK);
 }
 
 uint32_t direct_vcpu_tsc_khz(struct accel_vcpu *vcpu)

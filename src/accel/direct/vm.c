@@ -85,7 +85,6 @@ static void direct_vm_destroy(struct accel_vm *vm)
         munmap(vm->control, vm->control_size);
     if (vm->control_fd >= 0)
         close(vm->control_fd);
-    pthread_mutex_destroy(&vm->process.lock);
     pthread_mutex_destroy(&vm->lock);
     free(vm);
 }
@@ -125,7 +124,6 @@ static int direct_vm_create(struct accel_host *host, const struct accel_vm_confi
     vm->spin_us = host_cpus() > vm->cpu_count ? SPIN_US : 0;
     vm->tsc_start = tsc_sample_now();
     pthread_mutex_init(&vm->lock, NULL);
-    pthread_mutex_init(&vm->process.lock, NULL);
     err = create_control(vm, error);
     if (!err)
         err = process_start(vm, error);
@@ -206,6 +204,38 @@ static void direct_vm_ignore_io(struct accel_vm *vm, uint16_t first, uint16_t la
     __atomic_store_n(&header->idle_port_count, count + 1, __ATOMIC_RELEASE);
 }
 
+/* The vCPU that a line's interrupts go to, if they go to one. What the engine wrote there may be
+ * anything; whichever vCPU looks at the lines delivers to the right one. */
+static unsigned likely_target(const struct accel_vm *vm, uint64_t entry)
+{
+    unsigned target = (unsigned)(entry >> 56);
+
+    if ((entry & DIRECT_REDIRECTION_LOGICAL) && target)
+        target = (unsigned)__builtin_ctz(target);
+    return target < vm->cpu_count ? target : 0;
+}
+
+static int direct_vm_set_irq_line(struct accel_vm *vm, unsigned line, bool level)
+{
+    struct direct_ioapic *ioapic = &vm->header->ioapic;
+    uint32_t bit = 1u << line % DIRECT_IOAPIC_LINES;
+
+    if (line >= DIRECT_IOAPIC_LINES)
+        return -EINVAL;
+    if (!level) {
+        __atomic_fetch_and(&ioapic->level, ~bit, __ATOMIC_SEQ_CST);
+        return 0;
+    }
+    if (__atomic_fetch_or(&ioapic->level, bit, __ATOMIC_SEQ_CST) & bit)
+        return 0;
+    __atomic_fetch_or(&ioapic->rises, bit, __ATOMIC_SEQ_CST);
+    /* A masked line is looked at when it is unmasked. */
+    uint64_t entry = __atomic_load_n(&ioapic->redirection[line], __ATOMIC_SEQ_CST);
+    if (!(entry & DIRECT_REDIRECTION_MASKED))
+        vcpu_notify(vm, likely_target(vm, entry), DIRECT_PENDING_LINES);
+    return 0;
+}
+
 const struct accel accel_direct = {
     .name = "direct",
     .shared_ram = true,
@@ -223,4 +253,5 @@ const struct accel accel_direct = {
     .vcpu_get_state = direct_vcpu_get_state,
     .vcpu_set_state = direct_vcpu_set_state,
     .vcpu_tsc_khz = direct_vcpu_tsc_khz,
+    .vm_set_irq_line = direct_vm_set_irq_line,
 };

@@ -137,6 +137,7 @@ static void kvm_vm_destroy(struct accel_vm *vm)
     if (vm->zeros)
         munmap(vm->zeros, vm->zeros_size);
     pthread_mutex_destroy(&vm->ring_lock);
+    pthread_mutex_destroy(&vm->lines_lock);
     free(vm);
 }
 
@@ -150,6 +151,7 @@ static int kvm_vm_create(struct accel_host *host, const struct accel_vm_config *
     vm->fd = -1;
     vm->log = config->log;
     pthread_mutex_init(&vm->ring_lock, NULL);
+    pthread_mutex_init(&vm->lines_lock, NULL);
     int err = set_up(vm, config, error);
     if (err)
         kvm_vm_destroy(vm);
@@ -188,6 +190,53 @@ static void kvm_vm_map_zeros(struct accel_vm *vm, gpa_t start, uint64_t size)
     vm->zeros_size = size;
 }
 
+/*
+ * By default lines 0 to 15 also lead to the 8259, which would interrupt with vectors of its own a
+ * kernel that has not masked it. Only the interval timer needs that.
+ */
+static int route_lines(struct accel_vm *vm)
+{
+    /* A struct kvm_irq_routing with its entries. */
+    struct {
+        uint32_t nr, flags;
+        struct kvm_irq_routing_entry entries[KVM_IOAPIC_NUM_PINS + 1];
+    } routing = {.nr = KVM_IOAPIC_NUM_PINS + 1};
+
+    for (unsigned i = 0; i <= KVM_IOAPIC_NUM_PINS; i++)
+        routing.entries[i] = (struct kvm_irq_routing_entry){
+            .gsi = i % KVM_IOAPIC_NUM_PINS,
+            .type = KVM_IRQ_ROUTING_IRQCHIP,
+            .u.irqchip = {.irqchip = i < KVM_IOAPIC_NUM_PINS ? KVM_IRQCHIP_IOAPIC
+                                                             : KVM_IRQCHIP_PIC_MASTER,
+                          .pin = i % KVM_IOAPIC_NUM_PINS},
+        };
+    return ioctl(vm->fd, KVM_SET_GSI_ROUTING, &routing) == 0 ? 0 : -errno;
+}
+
+static int kvm_vm_set_irq_line(struct accel_vm *vm, unsigned line, bool level)
+{
+    struct kvm_irq_level input = {.irq = line, .level = level};
+    int err = 0;
+
+    if (line >= KVM_IOAPIC_NUM_PINS)
+        return -EINVAL;
+    pthread_mutex_lock(&vm->lines_lock);
+    if (!vm->lines_routed)
+        err = route_lines(vm);
+    vm->lines_routed = !err;
+    pthread_mutex_unlock(&vm->lines_lock);
+    if (err)
+        return err;
+    return ioctl(vm->fd, KVM_IRQ_LINE, &input) == 0 ? 0 : -errno;
+}
+
+static int kvm_vm_notify_write(struct accel_vm *vm, gpa_t gpa, int event_fd)
+{
+    struct kvm_ioeventfd event = {.addr = gpa, .len = 2, .fd = event_fd};
+
+    return ioctl(vm->fd, KVM_IOEVENTFD, &event) == 0 ? 0 : -errno;
+}
+
 const struct accel accel_kvm = {
     .name = "kvm",
     .host_open = kvm_host_open,
@@ -203,4 +252,10 @@ const struct accel accel_kvm = {
     .vcpu_get_state = kvm_vcpu_get_state,
     .vcpu_set_state = kvm_vcpu_set_state,
     .vcpu_tsc_khz = kvm_vcpu_tsc_khz,
+    .vm_set_irq_line = kvm_vm_set_irq_line,
+    .vcpu_set_debug = kvm_vcpu_set_debug,
+    .vcpu_inject_breakpoint = kvm_vcpu_inject_breakpoint,
+    .vcpu_get_xsave = kvm_vcpu_get_xsave,
+    .vcpu_set_xsave = kvm_vcpu_set_xsave,
+    .vm_notify_write = kvm_vm_notify_write,
 };

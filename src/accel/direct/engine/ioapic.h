@@ -13,6 +13,9 @@ void ioapic_reset(void);
 uint32_t ioapic_read(uint32_t offset);
 void ioapic_write(uint32_t offset, uint32_t value);
 
+/* The VMM has changed lines. */
+void ioapic_lines_changed(void);
+
 /* The handler of a level-triggered interrupt is done: a line that is still asserted interrupts
  * again. */
 void ioapic_end_of_interrupt(uint8_t vector);

@@ -21,9 +21,11 @@
 #include <asm/signal.h>
 #include <asm/ucontext.h>
 
+#include "accel/direct/engine/ahead.h"
 #include "accel/direct/engine/apic.h"
 #include "accel/direct/engine/emulate.h"
 #include "accel/direct/engine/exit.h"
+#include "accel/direct/engine/ioapic.h"
 #include "accel/direct/engine/map.h"
 #include "accel/direct/engine/memory.h"
 #include "accel/direct/engine/mmu.h"
@@ -37,6 +39,8 @@
 #define ERROR_IDT 2u /* #GP error code: the selector names an IDT entry */
 /* How often the same access may fault again after it was mapped before it is emulated. */
 #define RETRIES_MAX 4
+/* Traps are dense if there is less time between two of them, their own included. */
+#define DENSE_US 3
 
 static void load_state(struct cpu *cpu, const struct sigcontext_64 *frame)
 {
@@ -105,6 +109,7 @@ static void finish(struct cpu *cpu, enum result result, bool single_step)
         deliver_fault(cpu);
     else if (result == RESULT_OK && single_step)
         deliver_step(cpu);
+    cpu->emulated = result == RESULT_OK && !single_step;
 }
 
 static bool decode_here(struct cpu *cpu, struct insn *insn)
@@ -266,14 +271,15 @@ static bool take_pending(struct cpu *cpu, uint32_t bit)
     return true;
 }
 
-/* Deal with one pending event; false if there is none that can be dealt with now. */
-static bool handle_event(struct cpu *cpu)
+static bool handle_pending(struct cpu *cpu, bool shadow)
 {
-    struct x86_state *state = cpu->state;
-    bool shadow = cpu->shadow_rip == state->rip && !cpu->shared->halted;
-
     if (take_pending(cpu, DIRECT_PENDING_KICK)) {
         exit_interrupted(cpu);
+        return true;
+    }
+    if (take_pending(cpu, DIRECT_PENDING_LINES)) {
+        wait_set_mode(cpu, DIRECT_MODE_ENGINE); /* it needs no signal to itself */
+        ioapic_lines_changed();
         return true;
     }
     if (!cpu->in_nmi && !shadow && take_pending(cpu, DIRECT_PENDING_NMI)) {
@@ -281,6 +287,17 @@ static bool handle_event(struct cpu *cpu)
         trap_deliver(cpu, &(struct fault){.vector = VECTOR_NMI}, INTERRUPT_EXTERNAL);
         return true;
     }
+    return false;
+}
+
+/* Deal with one pending event; false if there is none that can be dealt with now. */
+static bool handle_event(struct cpu *cpu)
+{
+    struct x86_state *state = cpu->state;
+    bool shadow = cpu->shadow_rip == state->rip && !cpu->shared->halted;
+
+    if (__atomic_load_n(&cpu->shared->pending, __ATOMIC_SEQ_CST) && handle_pending(cpu, shadow))
+        return true;
     /* Also while interrupts are disabled: a timer that has run out must not be armed again and
      * again, each time to interrupt the guest before its next instruction. */
     apic_poll_timer(cpu);
@@ -393,8 +410,10 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
 {
     struct cpu *cpu = start_this_cpu();
     struct sigcontext_64 *frame = (struct sigcontext_64 *)(void *)&context->uc_mcontext;
+    uint64_t start = rdtsc();
 
     wait_set_mode(cpu, DIRECT_MODE_ENGINE);
+    cpu->emulated = false;
     cpu->shared->traps++;
     if (!cpu->started) {
         cpu->started = true;
@@ -414,7 +433,10 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
             on_system_call(cpu);
         else
             on_exception(cpu, frame);
+        if (cpu->emulated)
+            ahead_run(cpu, start - cpu->left < DENSE_US * engine.header->tsc_khz / 1000);
     }
     prepare_return(cpu);
     store_state(cpu, frame);
+    cpu->left = rdtsc();
 }

@@ -1,0 +1,209 @@
+#include "fs/tempdir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/error.h"
+
+#define PREFIX       "uhyve-"
+#define RANDOM_BYTES 16
+
+/* Directories of others looked at in one start: with many VMs running, most are in use. */
+#define STALE_LOOKS_MAX 64
+
+/* How often to try again when somebody else is quicker. */
+#define TRIES 16
+
+static int refuse(struct uhyve_error *error, int err, const char *path, const char *why)
+{
+    return error_set(error, UHYVE_STATUS_FAILED, err,
+                     "cannot keep temporary files in '%s': %s (choose another place with "
+                     "--tempdir)",
+                     path, why);
+}
+
+static int open_directory(int at, const char *name)
+{
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* Is the directory behind a descriptor this user's and nobody else's? */
+static bool is_private(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_mode == (S_IFDIR | 0700) &&
+           status.st_uid == geteuid();
+}
+
+/* The user's own directory for all VMs, made if there is none. Others can make files in /tmp, so it
+ * must prove to be what it should be. */
+static int open_default(struct tempdir *dir, struct uhyve_error *error)
+{
+    const char *base = getenv("TMPDIR");
+    char path[4096];
+
+    if (!base || !*base)
+        base = "/tmp";
+    int size = snprintf(path, sizeof path, "%s/" PREFIX "%u", base, (unsigned)geteuid());
+    if (size < 0 || (size_t)size >= sizeof path)
+        return refuse(error, ENAMETOOLONG, base, strerror(ENAMETOOLONG));
+    int fd = open_directory(AT_FDCWD, path);
+    if (fd == -ENOENT) {
+        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+            return refuse(error, errno, path, strerror(errno));
+        fd = open_directory(AT_FDCWD, path);
+    }
+    if (fd < 0)
+        return refuse(error, -fd, path,
+                      fd == -ELOOP || fd == -ENOTDIR ? "it is not a directory" : strerror(-fd));
+    dir->parent = fd;
+    if (!is_private(fd))
+        return refuse(error, EPERM, path,
+                      "it is not a directory of this user with mode 0700 (remove it)");
+    dir->path = strdup(path);
+    return dir->path ? 0 : refuse(error, ENOMEM, path, strerror(ENOMEM));
+}
+
+static int open_given(struct tempdir *dir, const char *where, struct uhyve_error *error)
+{
+    int fd = open(where, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return refuse(error, errno, where, strerror(errno));
+    dir->parent = fd;
+    dir->path = realpath(where, NULL);
+    return dir->path ? 0 : refuse(error, errno, where, strerror(errno));
+}
+
+/* Remove the files in a directory; there are no directories in it. Reading goes on after removals
+ * and begins again until nothing is left to remove. */
+static void remove_files(int fd)
+{
+    int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = own < 0 ? NULL : fdopendir(own);
+    if (!stream) {
+        if (own >= 0)
+            close(own);
+        return;
+    }
+    for (bool removed = true; removed; rewinddir(stream)) {
+        removed = false;
+        for (const struct dirent *entry; (entry = readdir(stream));)
+            if (entry->d_type != DT_DIR && unlinkat(fd, entry->d_name, 0) == 0)
+                removed = true;
+    }
+    closedir(stream);
+}
+
+static bool has_our_name(const char *name)
+{
+    const char *digits = name + strlen(PREFIX);
+    return strncmp(name, PREFIX, strlen(PREFIX)) == 0 && strlen(digits) == 2 * RANDOM_BYTES &&
+           strspn(digits, "0123456789abcdef") == 2 * RANDOM_BYTES;
+}
+
+/* What processes left behind that were killed. Nothing here is an error. */
+static void remove_stale(const struct tempdir *dir, const struct log *log)
+{
+    unsigned looks = 0;
+    int own = openat(dir->parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = own < 0 ? NULL : fdopendir(own);
+    if (!stream) {
+        if (own >= 0)
+            close(own);
+        return;
+    }
+    for (const struct dirent *entry; looks < STALE_LOOKS_MAX && (entry = readdir(stream));) {
+        if (!has_our_name(entry->d_name))
+            continue;
+        looks++;
+        int fd = open_directory(dir->parent, entry->d_name);
+        if (fd < 0)
+            continue;
+        /* Nobody else can have put this name on something of ours: it is private since it was made.
+         */
+        if (is_private(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            log_debug(log, "removing '%s/%s', which an earlier run left behind", dir->path,
+                      entry->d_name);
+            remove_files(fd);
+            unlinkat(dir->parent, entry->d_name, AT_REMOVEDIR);
+        }
+        close(fd);
+    }
+    closedir(stream);
+}
+
+static int choose_name(char *name, size_t size)
+{
+    uint8_t random[RANDOM_BYTES];
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        return -errno;
+    int at = snprintf(name, size, PREFIX);
+    for (size_t i = 0; i < sizeof random; i++)
+        at += snprintf(name + at, size - (size_t)at, "%02x", random[i]);
+    return 0;
+}
+
+/* Make the directory and lock it. -EAGAIN: somebody took it for a stale one in between. */
+static int make(struct tempdir *dir)
+{
+    struct stat status;
+    int err = choose_name(dir->name, sizeof dir->name);
+
+    if (err)
+        return err;
+    if (mkdirat(dir->parent, dir->name, 0700) != 0)
+        return errno == EEXIST ? -EAGAIN : -errno;
+    dir->fd = open_directory(dir->parent, dir->name);
+    if (dir->fd < 0)
+        return dir->fd == -ENOENT ? -EAGAIN : dir->fd;
+    /* A file system without locks: then nobody can take it for stale either. */
+    bool locked = flock(dir->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    if (locked && fstat(dir->fd, &status) == 0 && status.st_nlink)
+        return 0;
+    close(dir->fd);
+    dir->fd = -1;
+    return -EAGAIN;
+}
+
+int tempdir_create(struct tempdir *dir, const char *where, struct quota *quota,
+                   const struct log *log, struct uhyve_error *error)
+{
+    *dir = (struct tempdir){.parent = -1, .fd = -1, .quota = quota};
+    int err = where ? open_given(dir, where, error) : open_default(dir, error);
+    if (err)
+        return err;
+    remove_stale(dir, log);
+    err = -EAGAIN;
+    for (unsigned i = 0; i < TRIES && err == -EAGAIN; i++)
+        err = make(dir);
+    if (err)
+        return refuse(error, -err, dir->path, strerror(-err));
+    char *path;
+    if (asprintf(&path, "%s/%s", dir->path, dir->name) < 0)
+        return refuse(error, ENOMEM, dir->path, strerror(ENOMEM));
+    free(dir->path);
+    dir->path = path;
+    return 0;
+}
+
+void tempdir_remove(struct tempdir *dir)
+{
+    if (dir->fd >= 0) {
+        remove_files(dir->fd);
+        unlinkat(dir->parent, dir->name, AT_REMOVEDIR);
+        close(dir->fd);
+    }
+    if (dir->parent >= 0)
+        close(dir->parent);
+    free(dir->path);
+    *dir = (struct tempdir){.parent = -1, .fd = -1};
+}
