@@ -5,7 +5,6 @@
 
 #include "arch/x86_64/paging.h"
 #include "debug/crash.h"
-#include "debug/disassembly.h"
 #include "vm/vm.h"
 
 /* Larger images are reported without function names: reading them would take too long. */
@@ -57,20 +56,18 @@ static const char *make_report(struct uhyve_vm *vm, struct crash *crash, const c
         .kernel_start = vm->layout.kernel_start,
         .kernel_end = vm->layout.kernel_end,
     };
-    struct disassembler *disassembler = disassembler_open();
 
     crash->vcpu = vm->crash.vcpu;
     crash->registers_valid = vm->crash.state_valid;
     crash->state = &vm->crash.state;
     crash->view = &view;
     crash->ram = &vm->ram;
-    crash->disassembler = disassembler;
+    crash->disassembler = vm->disassembler;
     crash->history = &vm->vcpus[vm->crash.vcpu].history;
     crash->log = log;
     read_symbols(vm, &symbols);
     crash_report(crash, &vm->report);
     symbols_free(&symbols);
-    disassembler_close(disassembler);
     return vm->report.failed ? crash->cause : vm->report.data;
 }
 

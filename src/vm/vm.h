@@ -14,6 +14,7 @@
 #include "arch/x86_64/boot.h"
 #include "boot/layout.h"
 #include "console/console.h"
+#include "debug/disassembly.h"
 #include "debug/trace.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
@@ -106,6 +107,7 @@ struct uhyve_vm {
     int exit_code;
     struct vm_crash crash;
     struct text report;
+    struct disassembler *disassembler; /* for the report; NULL: there is none */
 
     /* Statistics: times are CLOCK_MONOTONIC nanoseconds. */
     uint64_t created_at;
