@@ -2,7 +2,8 @@
  * Instructions as text, by the Zydis library where it is installed.
  *
  * It is loaded at run time: uhyve works without it, and a distribution has no archive of it to link
- * with. That takes some 60 us, which every run pays since nothing can be loaded after the isolation.
+ * with. That takes some 60 us, which every run pays since nothing can be loaded after the
+ * isolation.
  */
 #ifndef DEBUG_DISASSEMBLY_H
 #define DEBUG_DISASSEMBLY_H
