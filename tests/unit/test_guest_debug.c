@@ -21,7 +21,7 @@ extern const uint8_t plain[], plain_second[], plain_third[], stepped[], stepped_
     stack_3[], stack_4[], stack_5[], stack_6[], stack_7[], stack_8[], stack_9[], own_breakpoint[],
     sensitive[], sensitive_pushf[], sensitive_cpuid[], vectors[], vectors_1[], vectors_2[],
     vectors_3[], vectors_4[], vectors_5[], halting_1[], halting_2[], several[], several_function[],
-    several_next[], several_watched[], spinning[];
+    several_next[], several_watched[], spinning[], scanning[], scanning_1[], scanning_2[];
 extern const uint64_t steps[], steps_end[];
 __asm__(".macro STEP instruction:vararg\n"
         "991: \\instruction\n"
@@ -129,6 +129,12 @@ __asm__(".macro STEP instruction:vararg\n"
         "    mov $3, %ecx\n"
         "write_string:\n"
         "    rep stosq\n"
+        "    DONE\n"
+        "scanning:\n" /* finds what it looks for in the second of four bytes */
+        "    mov $4, %ecx\n"
+        "scanning_1:\n"
+        "    repne scasb\n"
+        "scanning_2:\n"
         "    DONE\n"
         "reads:\n"
         "    movb 15(%rdi), %al\n"
@@ -527,6 +533,20 @@ static void vector_accesses_are_noticed(void **unused)
     expect_port(PORT_DONE, 0);
 }
 
+static void a_scan_ends_where_it_should(void **unused)
+{
+    if (lacks_breakpoints())
+        return;
+    set_slot(0, ACCEL_BREAK_ACCESS, DATA, 2);
+    memcpy(machine_at(&machine, DATA), "ABCD", 4);
+    state.gpr[X86_RAX] = 'B';
+    start_at(scanning);
+    expect_slot(0, at(scanning_1));
+    expect_slot(0, at(scanning_2));
+    assert_int_equal(state.gpr[X86_RCX], 2);
+    expect_port(PORT_DONE, 0);
+}
+
 /* Both kinds at one address, removed in either order. */
 static void breakpoints_of_both_kinds_do_not_mind_each_other(void **unused)
 {
@@ -816,6 +836,7 @@ int main(void)
         TEST(a_halt_is_a_step),
         TEST(vector_registers_are_read_and_written),
         TEST(impossible_breakpoints_are_refused),
+        TEST(a_scan_ends_where_it_should),
         TEST(breakpoints_of_both_kinds_do_not_mind_each_other),
         TEST(changed_code_is_prepared_too),
         TEST(execution_is_noticed),
