@@ -388,22 +388,6 @@ static bool step_sequence(struct cpu *cpu)
     return true;
 }
 
-/* Something for a debugger, or another vCPU wants to be alone. */
-static bool debug_holds(struct cpu *cpu)
-{
-    if (cpu->redirected) {
-        cpu->state->rip = cpu->redirected_rip;
-        cpu->redirected = cpu->step_done = false;
-    }
-    if (lift_wait(cpu))
-        return true;
-    if (!cpu->hits && !cpu->step_done)
-        return false;
-    wait_set_mode(cpu, DIRECT_MODE_ENGINE);
-    debug_report(cpu);
-    return true;
-}
-
 static void prepare_return(struct cpu *cpu)
 {
     for (;;) {
