@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/files.h"
 #include "cli/help.h"
 #include "cli/report.h"
 #include "cli/settings.h"
@@ -51,6 +52,7 @@ static int run(struct cli_settings *settings)
     struct uhyve_result result;
     struct uhyve_error error;
 
+    files_raise_limit(settings);
     if (streams_open_output(settings, &error) != 0)
         return report_error(&error);
     if (uhyve_create(&settings->params, &vm, &error) != 0) {
