@@ -18,6 +18,8 @@ struct fdt_content {
     const char *bootargs;
     const char *mounts; /* directories, each with its terminating NUL */
     size_t mounts_size; /* 0: none, no node */
+    gpa_t archive;         /* a Hermit image in memory, which the kernel is not to overwrite */
+    uint64_t archive_size; /* bytes; 0: none */
 };
 
 /* Upper bound of the tree's size in bytes, for choosing where it goes. */

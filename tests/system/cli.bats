@@ -115,8 +115,7 @@ usage_error() {
 }
 
 @test "options of later versions are known but not available" {
-    for option in --hermit-image-mode=internal \
-        --file-isolation=strict --gdb-port --net=tap --trace-dir -s -n; do
+    for option in --file-isolation=strict --gdb-port --net=tap --trace-dir -s -n; do
         usage_error "${option%%=*} is not available in this version" no-image "$option"
     done
 }

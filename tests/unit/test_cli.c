@@ -286,17 +286,45 @@ static void options_for_files(void **state)
     assert_true(settings.params.io_sync);
     assert_int_equal(settings.params.limit_files, 8);
     assert_int_equal(settings.params.limit_temp, 2 << 20);
+    unlink("uhyve.toml");
+}
+
+static void image_options(void **state)
+{
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_EXTERNAL);
+    assert_int_equal(settings.params.image_limit, UHYVE_IMAGE_LIMIT);
+    assert_false(settings.params.explicit_args);
+    assert_false(settings.params.explicit_env);
+    MUST_LOAD("k", "--hermit-image-mode=Internal", "--limit-image", "4G", "-eA=1");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_INTERNAL);
+    assert_int_equal(settings.params.image_limit, UINT64_C(4) << 30);
+    assert_false(settings.params.explicit_env);
+    MUST_LOAD("k", "--hermit-image-mode", "EXTERNAL");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_EXTERNAL);
+    REFUSE(WORDS("k", "--hermit-image-mode=inside"), WORDS("--hermit-image-mode", "'inside'"));
+    REFUSE(WORDS("k", "--limit-image=-1"), WORDS("--limit-image", "'-1'"));
+
+    /* Even no arguments can be meant: those of the image are not wanted then. */
+    MUST_LOAD("k", "--", "--");
+    assert_true(settings.params.explicit_args);
+    MUST_LOAD("k", "x");
+    assert_true(settings.params.explicit_args);
+    MUST_LOAD("k", "-ehost");
+    assert_true(settings.params.explicit_env);
+
+    write_file("uhyve.toml", "[uhyve]\nhermit_image_mode = 'INTERNAL'\n");
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_INTERNAL);
+    MUST_LOAD("k", "--hermit-image-mode=external");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_EXTERNAL);
+    unlink("uhyve.toml");
 }
 
 static void options_of_later_versions(void **state)
 {
     static const char *const forms[] = {
-        "--hermit-image-mode=internal",
-        "--file-isolation=strict",
-        "--gdb-port",
-        "--gdb-port=1234",
-        "--net=tap",
-        "--trace-dir",
+        "--file-isolation=strict", "--gdb-port", "--gdb-port=1234", "--net=tap", "--trace-dir",
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         char name[32];
@@ -501,12 +529,11 @@ static void bad_configuration_files(void **state)
 static void configuration_of_later_versions(void **state)
 {
     write_file("uhyve.toml", "net = 3\nkernel = 4\n[uhyve]\ngdb_port = 1\n"
-                             "hermit_image_mode = 'internal'\nfile_isolation = 'strict'\n"
+                             "file_isolation = 'strict'\n"
                              "net = 3\nfile_mapping = 4\n");
     MUST_LOAD("k");
-    assert_string_equal(messages.data,
-                        "1:uhyve.toml: no effect in this version of uhyve: "
-                        "uhyve.hermit_image_mode, uhyve.file_isolation, uhyve.gdb_port\n");
+    assert_string_equal(messages.data, "1:uhyve.toml: no effect in this version of uhyve: "
+                                       "uhyve.file_isolation, uhyve.gdb_port\n");
     setenv("RUST_LOG", "error", 1);
     MUST_LOAD("k");
     assert_int_equal(messages.size, 0);
@@ -702,6 +729,7 @@ int main(void)
         TEST(bad_command_lines_are_refused),
         TEST(file_mappings),
         TEST(options_for_files),
+        TEST(image_options),
         TEST(options_of_later_versions),
         TEST(environment_variables),
         TEST(message_levels),
