@@ -147,7 +147,8 @@ compromised() {
     done
     ln -s ../outside/file "$place/mapped/file.link"
     cp "$(helper compromised)" "$(guest knock-v2)" "$place"
-    chmod -R o+rwX "$place"
+    [[ ${as[0]:-} != setpriv ]] || chown -R 65534 "$place"
+    chmod 755 "$place"
     run_limited "${as[@]}" "$place/compromised" "$1" "${UHYVE_TEST_ACCEL:-direct}" \
         "$place/$(basename "$(guest knock-v2)")" "$place"
     expect_status 0
