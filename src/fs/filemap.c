@@ -286,10 +286,10 @@ int filemap_remove(struct filemap *map, const char *path, const struct filemap_e
                 node->temp == entry->temp && node->data == entry->data;
     if (!same)
         err = -ENOENT;
-    else if (node->kind == FILEMAP_DIRECTORY && node->count)
-        err = -ENOTEMPTY;
     else if (node->kind == FILEMAP_DIRECTORY && node->created)
         err = -EISDIR;
+    else if (node->kind == FILEMAP_DIRECTORY && node->count)
+        err = -ENOTEMPTY;
     else
         node_remove(map, at.directory, at.place);
     pthread_mutex_unlock(&map->lock);
