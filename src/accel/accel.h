@@ -151,6 +151,10 @@ struct accel {
      * Optional service. */
     void (*vm_map_zeros)(struct accel_vm *vm, gpa_t start, uint64_t size);
 
+    /* Writes to this port need no answer at once: they may be delivered later, some together, in
+     * the order in which the guest made all its accesses and before a user can notice. Optional
+     * service. */
+    void (*vm_delay_io)(struct accel_vm *vm, uint16_t port);
     /* Nothing is behind the ports first ... last: writes may be dropped and reads answer ones
      * without an exit. Optional service. */
     void (*vm_ignore_io)(struct accel_vm *vm, uint16_t first, uint16_t last);

@@ -15,6 +15,7 @@
 
 #include "boot/boot_info.h"
 #include "boot/fdt.h"
+#include "hermit/hypercall.h"
 #include "util/error.h"
 #include "vm/vm.h"
 
@@ -188,6 +189,8 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
      * exit. */
     if (vm->accel->vm_ignore_io)
         vm->accel->vm_ignore_io(vm->machine, PCI_ADDRESS_PORT, PCI_DATA_PORT_LAST);
+    if (vm->accel->vm_delay_io)
+        vm->accel->vm_delay_io(vm->machine, HERMIT_V1_UART);
     if (vm->elf.interface > 1 && vm->accel->vm_coalesce_io)
         vm->accel->vm_coalesce_io(vm->machine, PCI_ADDRESS_PORT, 4);
     vm->hypercalls.ram = &vm->ram;

@@ -64,6 +64,12 @@ struct accel_vcpu {
     struct spin spin;
     bool reading; /* `data` answers the current exit */
     uint8_t data[8];
+    /* Port writes that came before the exit in `held`, which is still to be reported. */
+    bool holds;
+    unsigned write_count, write_next;
+    struct trampoline_write writes[TRAMPOLINE_WRITES];
+    uint8_t write_data[4 * TRAMPOLINE_WRITES];
+    struct direct_exit held;
 };
 
 int direct_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error);
