@@ -209,8 +209,14 @@ static void opening(void **state)
     memset(path, 'x', sizeof path);
     path[sizeof path - 1] = '\0';
     expect_open(fixture->files, path, R, ENAMETOOLONG);
-    path[300] = '\0';
+    path[256] = '\0';
+    expect_open(fixture->files, path, W | C, ENAMETOOLONG);
+    assert_int_equal(files_mkdir(fixture->files, path), -ENAMETOOLONG);
+    expect_open(fixture->files, path + 1, W | C, 0);
+    path[300] = 'x';
+    path[310] = '\0';
     memcpy(path, "/host/", 6);
+    path[256] = 'x';
     expect_open(fixture->files, path, W | C, ENAMETOOLONG);
 }
 
