@@ -84,10 +84,16 @@ static int fill(struct files *files, const struct files_options *options, struct
         return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
     for (size_t i = 0; i < params->file_mapping_count && !err; i++)
         err = filemap_add_host(files->map, &params->file_mappings[i], options->confined, error);
-    if (!err)
-        err = tempdir_create(&files->temp, params->tempdir, &files->temp_quota, options->log,
-                             error);
-    return err;
+    if (err)
+        return err;
+    const struct tempdir_options temp = {
+        .where = params->tempdir,
+        .uid = params->change_user ? params->uid : geteuid(),
+        .gid = params->change_user ? params->gid : getegid(),
+        .quota = &files->temp_quota,
+        .log = options->log,
+    };
+    return tempdir_create(&files->temp, &temp, error);
 }
 
 int files_create(struct files **result, const struct files_options *options,

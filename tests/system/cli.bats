@@ -202,13 +202,12 @@ first_core() {
     cat >uhyve.toml <<'TOML'
 colour = "red"
 [uhyve]
-file_isolation = "none"
 gdb_port = 6677
 net = 5
 TOML
     run_uhyve no-image
     expect_status 127
-    expect_stderr_line '^uhyve: warning: uhyve.toml: .*: uhyve\.file_isolation, uhyve\.gdb_port$'
+    expect_stderr_line '^uhyve: warning: uhyve.toml: .*: uhyve\.gdb_port$'
     (($(grep -c warning "$WORK/stderr") == 1))
     echo 'uhyve.tempdir = 7' >uhyve.toml
     usage_error 'uhyve\.toml:1: tempdir must be a string' no-image

@@ -373,3 +373,21 @@ result() {
     expect_status 125
     expect_one_error "mode 0700"
 }
+
+@test "random calls on files from all CPUs hurt nothing outside" {
+    mkdir dir/sub
+    ln -s file dir/link
+    ln -s .. dir/out
+    echo secret >secret
+    for generation in v1 v2; do
+        run_uhyve -c 2 --file-mapping dir:/d --limit-temp 16M --stats \
+            "$(guest storm-$generation)" -- -- 1 $RANDOM </dev/null
+        expect_status 0
+        expect_stdout_line '^storm: [1-9][0-9]* calls$'
+        expect_clean
+        [[ $(cat secret) == secret && $(ls) == "$(printf '%s\n' dir secret stderr stdout tmp)" ]]
+        (($(du -sm dir | cut -f1) < 64))
+        ldd "$UHYVE" | grep -Eq 'lib[at]san' ||
+            (($(sed -n 's/^Peak memory: *\([0-9]*\).* MiB$/\1/p' stdout) < 64))
+    done
+}
