@@ -23,6 +23,7 @@
 
 /* Comparisons against it carry a ratio; "-" stands for a figure that stands alone. */
 #define BARE_PROGRAM  "bare KVM program (bench/bare_kvm.c)"
+#define FILE_PROGRAM  "the same loop on the host (bench/native_file.c)"
 #define PLAIN_PROGRAM "uhyve built without tracing"
 
 struct bench {
@@ -41,6 +42,8 @@ static const struct bench benches[] = {
     {"pio_exit", "ns", "ratio <= 1.1", BARE_PROGRAM, bench_pio_exit},
     {"pio_in", "ns", "-", BARE_PROGRAM, bench_pio_in},
     {"trace_off", "ns", "ratio <= 1.02", PLAIN_PROGRAM, bench_trace_off},
+    {"file_read", "GiB/s", "ratio >= 0.9", FILE_PROGRAM, bench_file_read},
+    {"file_write", "GiB/s", "ratio >= 0.9", FILE_PROGRAM, bench_file_write},
     {"vmm_memory_mib", "MiB", "< 2", "-", bench_vmm_memory},
     {"binary_kib", "KiB", "< 500", "-", bench_binary},
 };
