@@ -126,12 +126,17 @@ static int direct_vm_create(struct accel_host *host, const struct accel_vm_confi
     pthread_mutex_init(&vm->lock, NULL);
     err = create_control(vm, error);
     if (!err)
-        err = process_start(vm, error);
+        err = process_start(vm, config, error);
     if (err)
         direct_vm_destroy(vm);
     else
         *result = vm;
     return err;
+}
+
+static pid_t direct_vm_process(const struct accel_vm *vm)
+{
+    return vm->process.pid;
 }
 
 static int engine_failed(struct accel_vm *vm, struct uhyve_error *error)
@@ -246,10 +251,13 @@ static int direct_vm_set_irq_line(struct accel_vm *vm, unsigned line, bool level
 const struct accel accel_direct = {
     .name = "direct",
     .shared_ram = true,
+    .calls = direct_calls,
     .host_open = direct_host_open,
     .host_close = direct_host_close,
     .vm_create = direct_vm_create,
     .vm_destroy = direct_vm_destroy,
+    .vm_process = direct_vm_process,
+    .vm_start_threads = process_watch,
     .vm_map_zeros = direct_vm_map_zeros,
     .vm_ignore_io = direct_vm_ignore_io,
     .vm_delay_io = direct_vm_delay_io,

@@ -239,6 +239,7 @@ static int kvm_vm_notify_write(struct accel_vm *vm, gpa_t gpa, int event_fd)
 
 const struct accel accel_kvm = {
     .name = "kvm",
+    .calls = kvm_calls,
     .host_open = kvm_host_open,
     .host_close = kvm_host_close,
     .vm_create = kvm_vm_create,
@@ -253,5 +254,9 @@ const struct accel accel_kvm = {
     .vcpu_set_state = kvm_vcpu_set_state,
     .vcpu_tsc_khz = kvm_vcpu_tsc_khz,
     .vm_set_irq_line = kvm_vm_set_irq_line,
+    .vcpu_set_debug = kvm_vcpu_set_debug,
+    .vcpu_inject_breakpoint = kvm_vcpu_inject_breakpoint,
+    .vcpu_get_xsave = kvm_vcpu_get_xsave,
+    .vcpu_set_xsave = kvm_vcpu_set_xsave,
     .vm_notify_write = kvm_vm_notify_write,
 };

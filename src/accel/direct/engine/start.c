@@ -15,6 +15,7 @@
 #include "accel/direct/engine/start.h"
 
 #include <asm/signal.h>
+#include <linux/capability.h>
 #include <linux/futex.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
@@ -186,6 +187,10 @@ static void set_limit(int resource, uint64_t value)
 
 static void drop_privileges(void)
 {
+    const struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+
+    check(4, sys_set_up(__NR_capset, (uint64_t)&header, (uint64_t)none, 0, 0));
     check(4, sys_set_up(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0));
     check(4, sys_set_up(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0));
     sys_set_up(__NR_prctl, PR_SET_NAME, (uint64_t) "uhyve-engine", 0, 0);
