@@ -190,16 +190,11 @@ static bool select_bench(struct settings *settings, const char *name)
 static bool parse_options(int argc, char **argv, struct settings *settings)
 {
     static const struct option options[] = {
-        {"uhyve", required_argument, NULL, 'u'},
-        {"bare", required_argument, NULL, 'b'},
-        {"guests", required_argument, NULL, 'g'},
-        {"json", required_argument, NULL, 'j'},
-        {"runs", required_argument, NULL, 'r'},
-        {"plain", required_argument, NULL, 'p'},
-        {"native", required_argument, NULL, 'n'},
-        {"native-trap", required_argument, NULL, 't'},
-        {"images", required_argument, NULL, 'i'},
-        {0},
+        {"uhyve", required_argument, NULL, 'u'},  {"bare", required_argument, NULL, 'b'},
+        {"guests", required_argument, NULL, 'g'}, {"json", required_argument, NULL, 'j'},
+        {"runs", required_argument, NULL, 'r'},   {"plain", required_argument, NULL, 'p'},
+        {"native", required_argument, NULL, 'n'}, {"native-trap", required_argument, NULL, 't'},
+        {"images", required_argument, NULL, 'i'}, {0},
     };
     uint64_t runs = RUNS_DEFAULT;
 
