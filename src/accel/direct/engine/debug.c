@@ -100,6 +100,17 @@ static bool is_breakpoint(uint64_t rip)
     return false;
 }
 
+bool debug_is_stale(struct cpu *cpu, const struct insn *insn)
+{
+    struct translation t;
+
+    if (insn->map != MAP_ONE || insn->opcode != DIRECT_TRAP ||
+        !mmu_translate(cpu, cpu->state->rip, ACCESS_EXECUTE, &t))
+        return false;
+    const volatile uint8_t *byte = ram_view(t.gpa, 1);
+    return byte && *byte != DIRECT_TRAP;
+}
+
 bool debug_passes(struct cpu *cpu, const struct insn *insn, enum result *result)
 {
     struct translation t;
@@ -115,6 +126,6 @@ bool debug_passes(struct cpu *cpu, const struct insn *insn, enum result *result)
     if (insn)
         *result = execute_run(cpu, insn);
     if (*result == RESULT_UNKNOWN)
-        lift_byte(cpu, t.gpa, original);
+        lift_byte(cpu, t.gpa);
     return true;
 }

@@ -122,7 +122,12 @@ static void finish(struct cpu *cpu, enum result result, bool single_step)
 static bool decode_here(struct cpu *cpu, struct insn *insn)
 {
     uint8_t code[INSN_MAX];
-    return insn_decode(code, mmu_fetch(cpu, cpu->state->rip, code, sizeof code), insn);
+    bool decoded;
+
+    do
+        decoded = insn_decode(code, mmu_fetch(cpu, cpu->state->rip, code, sizeof code), insn);
+    while (decoded && engine.debugged && debug_is_stale(cpu, insn));
+    return decoded;
 }
 
 /* A trap was put in place of an instruction that is not emulated: the guest's processor does not
