@@ -35,7 +35,8 @@ struct path_list {
     bool failed; /* out of memory */
 };
 
-static void add_path(struct path_list *list, int fd, const char *name, unsigned rights)
+static void add_path(struct path_list *list, int fd, const char *name, unsigned rights,
+                     const char *shown)
 {
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 16;
@@ -47,7 +48,7 @@ static void add_path(struct path_list *list, int fd, const char *name, unsigned 
         list->items = items;
         list->capacity = capacity;
     }
-    list->items[list->count++] = (struct sandbox_path){fd, name, rights};
+    list->items[list->count++] = (struct sandbox_path){fd, name, rights, shown};
 }
 
 /*
@@ -61,16 +62,17 @@ static void add_root(struct path_list *list, const struct host_root_view *root)
 
     switch (root->kind) {
     case HOST_ROOT_DIRECTORY:
-        add_path(list, root->fd, NULL, root->read_only ? SANDBOX_READ : all);
+        add_path(list, root->fd, NULL, root->read_only ? SANDBOX_READ : all, root->path);
         break;
     case HOST_ROOT_FILE:
-        add_path(list, root->fd, root->name, SANDBOX_READ | (root->read_only ? 0 : SANDBOX_WRITE));
+        add_path(list, root->fd, root->name, SANDBOX_READ | (root->read_only ? 0 : SANDBOX_WRITE),
+                 root->path);
         if (!root->read_only)
-            add_path(list, root->fd, NULL, SANDBOX_REMOVE);
+            add_path(list, root->fd, NULL, SANDBOX_REMOVE, NULL);
         break;
     case HOST_ROOT_MISSING:
         if (!root->read_only)
-            add_path(list, root->fd, NULL, all);
+            add_path(list, root->fd, NULL, all, root->path);
         break;
     }
 }
@@ -83,8 +85,8 @@ static void collect_paths(struct uhyve_vm *vm, struct path_list *list)
     while (filemap_next_root(files_map(vm->files), &position, &root))
         add_root(list, &root);
     add_path(list, files_temp_fd(vm->files), NULL,
-             SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_REMOVE);
-    add_path(list, files_temp_parent(vm->files), NULL, SANDBOX_REMOVE_DIR);
+             SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_REMOVE, NULL);
+    add_path(list, files_temp_parent(vm->files), NULL, SANDBOX_REMOVE_DIR, NULL);
 }
 
 int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
