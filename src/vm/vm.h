@@ -14,6 +14,7 @@
 #include "arch/x86_64/boot.h"
 #include "boot/layout.h"
 #include "console/console.h"
+#include "debug/disassembly.h"
 #include "debug/trace.h"
 #include "fs/files.h"
 #include "hypercall/hypercall.h"
@@ -58,6 +59,8 @@ struct vm_crash {
     unsigned vcpu;
     bool state_valid;
     struct x86_state state;
+    bool has_address; /* the address of a page fault */
+    gva_t address;
 };
 
 enum vm_phase {
@@ -107,6 +110,7 @@ struct uhyve_vm {
     int exit_code;
     struct vm_crash crash;
     struct text report;
+    struct disassembler *disassembler; /* for the report; NULL: there is none */
 
     /* Statistics: times are CLOCK_MONOTONIC nanoseconds. */
     uint64_t created_at;
@@ -150,6 +154,8 @@ void vm_trace_close(struct uhyve_vm *vm);
 
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);
+/* Likewise of a guest that ended itself in error; NULL if its output does not say why. */
+const char *vm_report_exit(struct uhyve_vm *vm);
 
 /* files.c */
 int vm_files_init(struct uhyve_vm *vm, struct uhyve_error *error);
