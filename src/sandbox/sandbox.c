@@ -95,10 +95,16 @@ static int filter_calls(const struct sandbox *sandbox, struct uhyve_error *error
 }
 #endif
 
-int sandbox_enter(const struct sandbox *sandbox, const struct log *log, struct uhyve_error *error)
+static bool restricts_files(const struct sandbox *sandbox)
 {
-    bool isolated = sandbox->isolation == UHYVE_ISOLATION_NORMAL ||
-                    sandbox->isolation == UHYVE_ISOLATION_STRICT;
+    return sandbox->isolation == UHYVE_ISOLATION_NORMAL ||
+           sandbox->isolation == UHYVE_ISOLATION_STRICT;
+}
+
+int sandbox_drop_privileges(const struct sandbox *sandbox, const struct log *log,
+                            struct uhyve_error *error)
+{
+    bool isolated = restricts_files(sandbox);
     bool was_root = geteuid() == 0;
     int err = 0;
 
@@ -110,7 +116,14 @@ int sandbox_enter(const struct sandbox *sandbox, const struct log *log, struct u
         warn_of_lost_access(sandbox, log);
     if (!err && (isolated || sandbox->filter))
         err = privileges_forbid_new(error);
-    if (!err && isolated)
+    return err;
+}
+
+int sandbox_enter(const struct sandbox *sandbox, const struct log *log, struct uhyve_error *error)
+{
+    int err = 0;
+
+    if (restricts_files(sandbox))
         err = restrict_files(sandbox, log, error);
 #ifndef UHYVE_SANITIZED
     if (!err && sandbox->filter)
