@@ -95,6 +95,9 @@ static void collect_paths(struct uhyve_vm *vm, struct path_list *list)
     add_path(list, files_temp_fd(vm->files), NULL,
              SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_REMOVE, NULL);
     add_path(list, files_temp_parent(vm->files), NULL, SANDBOX_REMOVE_DIR, NULL);
+    if (vm->params.net.kind ==
+        UHYVE_NET_USER) /* name servers; libslirp looks again when it changes */
+        add_path(list, -1, "/etc/resolv.conf", SANDBOX_READ, NULL);
 }
 
 /* In order: while every file can be reached; then what is not to be kept by this process; the rest.
@@ -136,6 +139,7 @@ int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
         .peer = vm->accel->vm_process ? vm->accel->vm_process(vm->machine) : 0,
     };
     sandbox.files.signal_others = sandbox.peer != 0;
+    sandbox.files.tcp = params->net.kind == UHYVE_NET_USER;
 
     int err = enter(vm, &sandbox, &paths, error);
     if (paths.failed)
