@@ -229,26 +229,25 @@ int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
     return err;
 }
 
+static bool read_kernel_file(const void *context, uint64_t offset, void *to, size_t size)
+{
+    struct uhyve_error ignored;
+    return image_read(context, offset, to, size, "contents", &ignored) == 0;
+}
+
 /* Some accelerators prepare the kernel's code before it runs. */
 static int announce_kernel(struct uhyve_vm *vm, struct uhyve_error *error)
 {
-    if (!vm->accel->vm_kernel_loaded)
-        return 0;
-    void *file = malloc(vm->image.size);
-    if (!file)
-        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
     const struct accel_kernel kernel = {
         .start = vm->layout.kernel_start,
         .size = vm->elf.size,
         .vaddr = vm->elf.start,
-        .file = file,
+        .read = read_kernel_file,
+        .context = &vm->image,
         .file_size = vm->image.size,
     };
-    int err = image_read(&vm->image, 0, file, vm->image.size, "contents", error);
-    if (!err)
-        err = vm->accel->vm_kernel_loaded(vm->machine, &kernel, error);
-    free(file);
-    return err;
+    return vm->accel->vm_kernel_loaded ? vm->accel->vm_kernel_loaded(vm->machine, &kernel, error)
+                                       : 0;
 }
 
 /* Kernel, descriptor tables and page tables. */
