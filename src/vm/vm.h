@@ -14,6 +14,7 @@
 #include "arch/x86_64/boot.h"
 #include "boot/layout.h"
 #include "console/console.h"
+#include "debug/disassembly.h"
 #include "debug/trace.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
@@ -57,6 +58,8 @@ struct vm_crash {
     unsigned vcpu;
     bool state_valid;
     struct x86_state state;
+    bool has_address; /* the address of a page fault */
+    gva_t address;
 };
 
 enum vm_phase {
@@ -104,6 +107,7 @@ struct uhyve_vm {
     int exit_code;
     struct vm_crash crash;
     struct text report;
+    struct disassembler *disassembler; /* for the report; NULL: there is none */
 
     /* Statistics: times are CLOCK_MONOTONIC nanoseconds. */
     uint64_t created_at;
@@ -147,6 +151,8 @@ void vm_trace_close(struct uhyve_vm *vm);
 
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);
+/* Likewise of a guest that ended itself in error; NULL if its output does not say why. */
+const char *vm_report_exit(struct uhyve_vm *vm);
 
 /* hermit.c */
 
