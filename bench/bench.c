@@ -26,6 +26,7 @@
 #define NATIVE        "the same code as a program of the host"
 #define TCG           "the same code under QEMU's TCG"
 #define BARE_PROGRAM  "bare KVM program (bench/bare_kvm.c)"
+#define FILE_PROGRAM  "the same loop on the host (bench/native_file.c)"
 #define PLAIN_PROGRAM "uhyve built without tracing"
 
 struct bench {
@@ -44,6 +45,8 @@ static const struct bench benches[] = {
     {"pio_exit", "ns", "ratio <= 1.1", BARE_PROGRAM, bench_pio_exit},
     {"pio_in", "ns", "-", BARE_PROGRAM, bench_pio_in},
     {"trace_off", "ns", "ratio <= 1.02", PLAIN_PROGRAM, bench_trace_off},
+    {"file_read", "GiB/s", "ratio >= 0.9", FILE_PROGRAM, bench_file_read},
+    {"file_write", "GiB/s", "ratio >= 0.9", FILE_PROGRAM, bench_file_write},
     {"direct_trap", "ns", "ratio <= 2", "bare SIGSEGV trap (bench/native_trap.c)",
      bench_direct_trap},
     {"direct_patched_ns", "ns", "<= 20", "-", bench_direct_patched},

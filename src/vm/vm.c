@@ -1,7 +1,8 @@
 /*
  * The life of a virtual machine, in the order in which it happens:
  *
- *     uhyve_create   parameters -> image -> layout -> accelerator -> RAM -> console -> machine
+ *     uhyve_create   parameters -> image -> files -> layout -> accelerator -> RAM -> console
+ *                    -> machine
  *     uhyve_run      isolation -> vCPUs, kernel and boot structures -> run -> collect the end
  *     uhyve_destroy  release, in reverse
  */
@@ -148,8 +149,10 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
 
     err = vm_args_init(vm, error);
     if (!err)
+        err = vm_files_init(vm, error);
+    if (!err)
         err = layout_choose(&vm->layout, &vm->elf, params->image, params->memory_size,
-                            fdt_size_bound(params->cpu_count, vm->bootargs.size),
+                            fdt_size_bound(params->cpu_count, vm->bootargs.size, vm->mounts.size),
                             is_address_random(vm) ? layout_random : NULL, &vm->log, error);
     if (!err)
         err = layout_add_archive(&vm->layout, params->image, vm_archive_size(vm), error);
@@ -193,8 +196,7 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     vm->hypercalls.ram = &vm->ram;
     vm->hypercalls.log = &vm->log;
     vm->hypercalls.console = vm->console;
-    vm->hypercalls.stdin_fd = params->stdin_fd;
-    vm->hypercalls.stop_fd = vm->stop_fd;
+    vm->hypercalls.files = vm->files;
     /* Once the VM is isolated no code can be loaded any more. */
     vm->disassembler = disassembler_open();
     return vm_trace_open(vm, error);
@@ -281,6 +283,8 @@ static int describe(struct uhyve_vm *vm, struct uhyve_error *error)
         .cpu_count = vm->params.cpu_count,
         .tsc_khz = vm->accel->vcpu_tsc_khz(vm->vcpus[0].accel),
         .bootargs = vm->bootargs.data,
+        .mounts = vm->mounts.data,
+        .mounts_size = vm->mounts.size,
         .archive = layout->archive,
         .archive_size = layout->archive_size,
     };
@@ -298,8 +302,8 @@ static int describe(struct uhyve_vm *vm, struct uhyve_error *error)
                         &content);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "the device tree does not hold the arguments and the environment (pass "
-                         "less of them)");
+                         "the device tree does not hold the arguments, the environment and the "
+                         "mounts (pass less of them)");
     return 0;
 }
 
@@ -408,6 +412,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
     vm_trace_close(vm);
     disassembler_close(vm->disassembler);
     console_destroy(vm->console);
+    vm_files_free(vm);
     ram_free(&vm->ram);
     vm_args_free(vm);
     image_close(&vm->image);

@@ -84,15 +84,6 @@ struct fault {
     uint64_t address; /* page fault: CR2 */
 };
 
-/* What the host's CPUID has answered. */
-#define CPUID_ANSWERS 32
-
-struct cpuid_answer {
-    uint32_t number, index;
-    uint32_t eax, ebx, ecx, edx;
-    bool valid;
-};
-
 /* Something that is out of the way for one instruction: lift.c. */
 struct lifted {
     uint64_t page; /* guest-virtual, mapped in spite of a watchpoint */
@@ -103,6 +94,15 @@ struct lifted {
 };
 
 #define LIFTED_MAX 4
+
+/* What the host's CPUID has answered. */
+#define CPUID_ANSWERS 32
+
+struct cpuid_answer {
+    uint32_t number, index;
+    uint32_t eax, ebx, ecx, edx;
+    bool valid;
+};
 
 /* The vCPU as its thread sees it. */
 struct cpu {
