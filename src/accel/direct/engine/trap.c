@@ -422,6 +422,7 @@ static void on_kick(struct cpu *cpu)
  */
 static void on_trampoline(struct cpu *cpu, const struct sigcontext_64 *frame, enum settled settled)
 {
+    bool single_step = (cpu->state->rflags & RFLAGS_TF) && !cpu->step_popped;
     struct insn insn;
 
     if (settled == SETTLED_BROKEN) {
@@ -431,7 +432,7 @@ static void on_trampoline(struct cpu *cpu, const struct sigcontext_64 *frame, en
     if (frame->trapno == VECTOR_PF && decode_here(cpu, &insn)) {
         enum result result = privileged_run(cpu, &insn);
         if (result != RESULT_UNKNOWN) {
-            finish(cpu, result, cpu->state->rflags & RFLAGS_TF);
+            finish(cpu, result, single_step);
             return;
         }
     }
