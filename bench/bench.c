@@ -41,6 +41,8 @@ static const struct bench benches[] = {
     {"pio_exit", "ns", "ratio <= 1.1", BARE_PROGRAM, bench_pio_exit},
     {"pio_in", "ns", "-", BARE_PROGRAM, bench_pio_in},
     {"trace_off", "ns", "ratio <= 1.02", PLAIN_PROGRAM, bench_trace_off},
+    {"profile_overhead", "ms", "ratio <= 1.03", "the same without --profile",
+     bench_profile_overhead},
     {"vmm_memory_mib", "MiB", "< 2", "-", bench_vmm_memory},
     {"binary_kib", "KiB", "< 500", "-", bench_binary},
 };

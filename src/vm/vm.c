@@ -49,6 +49,8 @@ void uhyve_params_init(struct uhyve_params *params)
         .log_fd = -1,
         .output_fd = -1,
         .trace_fd = -1,
+        .profile_rate = 1000,
+        .profile_fd = -1,
         .message_level = UHYVE_LEVEL_WARN,
     };
 }
@@ -197,7 +199,8 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     vm->hypercalls.stop_fd = vm->stop_fd;
     /* Once the VM is isolated no code can be loaded any more. */
     vm->disassembler = disassembler_open();
-    return vm_trace_open(vm, error);
+    err = vm_trace_open(vm, error);
+    return err ? err : vm_profile_open(vm, error);
 }
 
 int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
@@ -322,6 +325,8 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
         err = vcpus_wait_ready(vm, error);
     if (!err)
         err = describe(vm, error);
+    if (!err)
+        err = vm_profile_start(vm, error);
     return err;
 }
 
@@ -360,6 +365,7 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
     vm_trace_finish(vm);
+    vm_profile_finish(vm);
     fill_result(vm, result);
     return 0;
 }
@@ -407,6 +413,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);
     vm_trace_close(vm);
+    vm_profile_close(vm);
     disassembler_close(vm->disassembler);
     console_destroy(vm->console);
     ram_free(&vm->ram);
