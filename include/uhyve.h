@@ -231,6 +231,9 @@ struct uhyve_params {
     const char *trace;
     int trace_fd;
 
+    /* -1, or an empty file that receives an ELF core of the guest if it crashes or panics. */
+    int crash_dump_fd;
+
     /* A statistical profile of the guest, written to profile_fd when it has ended. */
     enum uhyve_profile profile;
     unsigned profile_rate; /* samples of each CPU per second, 1 to 10000; default 1000 */

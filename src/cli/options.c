@@ -220,6 +220,12 @@ static int set_trace_file(SETTER_PARAMETERS)
     return 0;
 }
 
+static int set_crash_dump(SETTER_PARAMETERS)
+{
+    settings->crash_dump = value;
+    return 0;
+}
+
 static bool ends_with(const char *name, const char *end)
 {
     size_t size = strlen(name), end_size = strlen(end);
@@ -360,6 +366,9 @@ const struct cli_option cli_options[] = {
     {"trace-file", .argument = "FILE", .set = set_trace_file, .group = CLI_GROUP_OUTPUT,
      .help = "write the trace to FILE, which must not exist\n"
              "yet, instead of standard error"},
+    {"crash-dump", .argument = "FILE", .set = set_crash_dump, .group = CLI_GROUP_OUTPUT,
+     .help = "write an ELF core of a guest that crashes to\n"
+             "FILE, which must not exist yet, for gdb"},
     {"profile", .argument = "FILE", .optional = true, .set = set_profile, .group = CLI_GROUP_OUTPUT,
      .help = "show where the guest spends its time; to a FILE:\n"
              ".svg a flame graph, .folded stacks, else a table"},

@@ -3,9 +3,15 @@
  * theory): which system calls, which files.
  */
 #include "console/sink.h"
+#include "debug/core_dump.h"
 #include "hypercall/hypercall.h"
 #include "sandbox/sandbox.h"
 #include "vm/vm.h"
+
+static bool dumps_core(const struct uhyve_vm *vm)
+{
+    return vm->params.crash_dump_fd >= 0;
+}
 
 /*
  * The system calls of each module, and when it makes them. A module that makes system calls while a
@@ -16,9 +22,8 @@ static const struct {
     const struct sandbox_call *calls;
     bool (*needed)(const struct uhyve_vm *vm); /* NULL: in every run */
 } call_lists[] = {
-    {vcpu_calls, NULL},
-    {image_calls, NULL},
-    {sink_calls, NULL},
+    {vcpu_calls, NULL},           {image_calls, NULL},
+    {sink_calls, NULL},           {core_dump_calls, dumps_core},
     {hypercall_file_calls, NULL},
 };
 

@@ -27,7 +27,8 @@ enum {
 };
 
 struct vm_profile {
-    struct profile_log *logs; /* one for each vCPU */
+    struct profile_log *logs;    /* one for each vCPU, and written by its thread */
+    struct profile_log *sampled; /* likewise, by the profiler's */
     pthread_t thread;
     bool running;
     struct sink sink; /* opened while that is still possible; a reader is waited for */
@@ -45,9 +46,10 @@ int vm_profile_open(struct uhyve_vm *vm, struct uhyve_error *error)
                          params->profile_rate, RATE_MAX);
     vm->profile = calloc(1, sizeof *vm->profile);
     if (vm->profile)
-        vm->profile->logs = calloc(params->cpu_count, sizeof *vm->profile->logs);
+        vm->profile->logs = calloc(2 * params->cpu_count, sizeof *vm->profile->logs);
     if (!vm->profile || !vm->profile->logs)
         return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    vm->profile->sampled = vm->profile->logs + params->cpu_count;
     sink_open(&vm->profile->sink, params->profile_fd, -1);
     return 0;
 }
@@ -122,20 +124,32 @@ void vcpu_profile(struct vcpu *vcpu, const struct accel_exit *exit)
                         walk(vm, &state, stack));
 }
 
+/* In the guest: the accelerator may be able to look without disturbing it much. */
+static void ask_guest(struct vcpu *vcpu)
+{
+    const struct accel *accel = vcpu->vm->accel;
+    struct profile_log *log = &vcpu->vm->profile->sampled[vcpu->index];
+    struct accel_sample sample;
+
+    if (!accel->vcpu_sample) {
+        atomic_store(&vcpu->sample_due, true);
+        vcpu_kick(vcpu);
+    } else if (accel->vcpu_sample(vcpu->accel, &sample)) {
+        profile_log_add(log, sample.idle ? PROFILE_IDLE : PROFILE_GUEST, 0, sample.stack,
+                        sample.idle ? 0 : sample.depth);
+    }
+}
+
 static void ask_all(struct uhyve_vm *vm)
 {
     for (unsigned i = 0; i < vm->params.cpu_count; i++) {
         struct vcpu *vcpu = &vm->vcpus[i];
         if (!atomic_load(&vcpu->running_tid))
             continue;
-        atomic_store(&vcpu->sample_due, true);
-        if (!atomic_load(&vcpu->in_guest))
-            continue;
-        /* A guest in a process of its own is told there; our thread need not wake up for that. */
-        if (vm->accel->vm_process)
-            vm->accel->vcpu_kick(vcpu->accel);
+        if (atomic_load(&vcpu->in_guest))
+            ask_guest(vcpu);
         else
-            vcpu_kick(vcpu);
+            atomic_store(&vcpu->sample_due, true);
     }
 }
 
@@ -203,7 +217,7 @@ void vm_profile_finish(struct uhyve_vm *vm)
     for (size_t i = 0; i < call_name_count; i++)
         labels[i] = call_names[i].name;
     vm_read_symbols(vm, &symbols);
-    for (unsigned i = 0; i < vm->params.cpu_count; i++)
+    for (unsigned i = 0; i < 2 * vm->params.cpu_count; i++)
         profile_add(&profile, &vm->profile->logs[i], &symbols,
                     vm->elf.relocatable ? vm->layout.kernel_start : 0, labels, LABELS);
     symbols_free(&symbols);
@@ -225,7 +239,7 @@ void vm_profile_close(struct uhyve_vm *vm)
         return;
     stop_thread(vm);
     sink_close(&vm->profile->sink);
-    for (unsigned i = 0; vm->profile->logs && i < vm->params.cpu_count; i++)
+    for (unsigned i = 0; vm->profile->logs && i < 2 * vm->params.cpu_count; i++)
         profile_log_free(&vm->profile->logs[i]);
     free(vm->profile->logs);
     free(vm->profile);

@@ -49,6 +49,7 @@ void uhyve_params_init(struct uhyve_params *params)
         .log_fd = -1,
         .output_fd = -1,
         .trace_fd = -1,
+        .crash_dump_fd = -1,
         .profile_rate = 1000,
         .profile_fd = -1,
         .message_level = UHYVE_LEVEL_WARN,
@@ -346,6 +347,8 @@ static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
         result->report = vm_report_crash(vm);
     else if (result->outcome == UHYVE_EXITED && vm->exit_code != 0)
         result->report = vm_report_exit(vm);
+    if (result->report)
+        vm_dump_core(vm);
 }
 
 int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error)
@@ -406,9 +409,11 @@ void uhyve_destroy(struct uhyve_vm *vm)
 {
     if (!vm)
         return;
-    for (unsigned i = 0; vm->vcpus && i < vm->params.cpu_count; i++)
+    for (unsigned i = 0; vm->vcpus && i < vm->params.cpu_count; i++) {
         if (vm->vcpus[i].accel)
             vm->accel->vcpu_destroy(vm->vcpus[i].accel);
+        free(vm->vcpus[i].core);
+    }
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);

@@ -52,6 +52,7 @@ struct vcpu {
     atomic_uint_least64_t count[COUNTERS]; /* written by the vCPU's thread only */
     atomic_uint_least64_t run_ns;
     struct call_history history; /* the last hypercalls */
+    struct vcpu_core *core;      /* its registers at the end, for a core file */
     atomic_bool sample_due;      /* the profiler wants to know where it is */
     atomic_bool in_guest;        /* it is to be kicked for that */
 };
@@ -153,6 +154,11 @@ enum hypercall_outcome vcpu_call(struct vcpu *vcpu, const struct hypercall *call
 int vm_trace_open(struct uhyve_vm *vm, struct uhyve_error *error);
 void vm_trace_finish(struct uhyve_vm *vm); /* after the vCPUs have ended */
 void vm_trace_close(struct uhyve_vm *vm);
+
+/* core.c: registers of a vCPU that has left its loop, by its thread; and the file, after the end.
+ */
+void vcpu_keep_core(struct vcpu *vcpu);
+void vm_dump_core(struct uhyve_vm *vm);
 
 /* profile.c; all but vcpu_profile also when there is no profile. */
 int vm_profile_open(struct uhyve_vm *vm, struct uhyve_error *error);
