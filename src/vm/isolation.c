@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "console/sink.h"
+#include "debug/core_dump.h"
 #include "fs/files.h"
 #include "fs/keeper.h"
 #include "sandbox/sandbox.h"
@@ -15,6 +16,11 @@
 static bool has_kept_files(const struct uhyve_vm *vm)
 {
     return files_are_kept(vm->files);
+}
+
+static bool dumps_core(const struct uhyve_vm *vm)
+{
+    return vm->params.crash_dump_fd >= 0;
 }
 
 /*
@@ -31,6 +37,7 @@ static const struct {
     {sink_calls, NULL},
     {files_calls, NULL},
     {keeper_calls, has_kept_files},
+    {core_dump_calls, dumps_core},
 };
 
 #define CALL_LISTS (sizeof call_lists / sizeof *call_lists)

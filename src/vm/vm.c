@@ -50,6 +50,9 @@ void uhyve_params_init(struct uhyve_params *params)
         .log_fd = -1,
         .output_fd = -1,
         .trace_fd = -1,
+        .crash_dump_fd = -1,
+        .profile_rate = 1000,
+        .profile_fd = -1,
         .message_level = UHYVE_LEVEL_WARN,
     };
 }
@@ -199,7 +202,8 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     vm->hypercalls.files = vm->files;
     /* Once the VM is isolated no code can be loaded any more. */
     vm->disassembler = disassembler_open();
-    return vm_trace_open(vm, error);
+    err = vm_trace_open(vm, error);
+    return err ? err : vm_profile_open(vm, error);
 }
 
 int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
@@ -325,6 +329,8 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
         err = vcpus_wait_ready(vm, error);
     if (!err)
         err = describe(vm, error);
+    if (!err)
+        err = vm_profile_start(vm, error);
     return err;
 }
 
@@ -344,6 +350,8 @@ static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
         result->report = vm_report_crash(vm);
     else if (result->outcome == UHYVE_EXITED && vm->exit_code != 0)
         result->report = vm_report_exit(vm);
+    if (result->report)
+        vm_dump_core(vm);
 }
 
 int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error)
@@ -363,6 +371,7 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
     vm_trace_finish(vm);
+    vm_profile_finish(vm);
     fill_result(vm, result);
     return 0;
 }
@@ -403,13 +412,16 @@ void uhyve_destroy(struct uhyve_vm *vm)
 {
     if (!vm)
         return;
-    for (unsigned i = 0; vm->vcpus && i < vm->params.cpu_count; i++)
+    for (unsigned i = 0; vm->vcpus && i < vm->params.cpu_count; i++) {
         if (vm->vcpus[i].accel)
             vm->accel->vcpu_destroy(vm->vcpus[i].accel);
+        free(vm->vcpus[i].core);
+    }
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);
     vm_trace_close(vm);
+    vm_profile_close(vm);
     disassembler_close(vm->disassembler);
     console_destroy(vm->console);
     vm_files_free(vm);

@@ -35,6 +35,7 @@
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/privileged.h"
 #include "accel/direct/engine/queue.h"
+#include "accel/direct/engine/sample.h"
 #include "accel/direct/engine/settle.h"
 #include "accel/direct/engine/start.h"
 #include "accel/direct/engine/wait.h"
@@ -304,6 +305,10 @@ static bool handle_pending(struct cpu *cpu, bool shadow)
 {
     if (take_pending(cpu, DIRECT_PENDING_KICK)) {
         exit_interrupted(cpu);
+        return true;
+    }
+    if (take_pending(cpu, DIRECT_PENDING_SAMPLE)) {
+        sample_take(cpu);
         return true;
     }
     if (take_pending(cpu, DIRECT_PENDING_LINES)) {
