@@ -15,6 +15,7 @@
 #include "boot/boot_info.h"
 #include "boot/fdt.h"
 #include "util/error.h"
+#include "vm/debugger.h"
 #include "vm/vm.h"
 
 #define HOST_CPU_MAX       65535 /* more than any Linux supports */
@@ -206,6 +207,8 @@ int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
     pthread_mutex_init(&vm->lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
     err = create(vm, error);
+    if (!err)
+        err = debugger_create(vm, error);
     vm->create_ns = vm_now() - start;
     if (err)
         uhyve_destroy(vm);
@@ -300,6 +303,8 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
         err = vcpus_wait_ready(vm, error);
     if (!err)
         err = describe(vm, error);
+    if (!err)
+        err = debugger_start(vm, error);
     return err;
 }
 
@@ -331,6 +336,7 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
         vcpus_abort(vm);
     else
         vcpus_run(vm);
+    debugger_finish(vm);
     if (err)
         return err;
     if (!atomic_load(&vm->ended_at))
@@ -379,6 +385,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
     for (unsigned i = 0; vm->vcpus && i < vm->params.cpu_count; i++)
         if (vm->vcpus[i].accel)
             vm->accel->vcpu_destroy(vm->vcpus[i].accel);
+    debugger_destroy(vm);
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);

@@ -1,7 +1,7 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
  * vcpu.c the threads and their exits, args.c the guest's arguments, report.c the crash report,
- * stats.c the figures.
+ * stats.c the figures, pause.c and debugger.c what a debugger needs.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -20,6 +20,7 @@
 #include "image/image.h"
 #include "memory/ram.h"
 #include "util/text.h"
+#include "vm/pause.h"
 
 /* What is counted beside the hypercalls, which come first in struct vcpu.count. */
 enum vcpu_counter {
@@ -55,6 +56,7 @@ struct vm_crash {
     unsigned vcpu;
     bool state_valid;
     struct x86_state state;
+    enum gdb_signal signal; /* what a debugger is told */
 };
 
 enum vm_phase {
@@ -91,6 +93,9 @@ struct uhyve_vm {
     unsigned vcpus_ready; /* or failed */
     int vcpu_error;
     struct uhyve_error vcpu_message;
+
+    struct debugger *debugger; /* NULL: none; debugger.h */
+    struct pause *pause;       /* likewise; pause.h */
 
     /* The end: the first vCPU that has something to say decides, under `lock`. */
     atomic_bool stopping;
@@ -136,6 +141,9 @@ enum hypercall_outcome vcpu_call(struct vcpu *vcpu, const struct hypercall *call
 int vm_trace_open(struct uhyve_vm *vm, struct uhyve_error *error);
 void vm_trace_finish(struct uhyve_vm *vm); /* after the vCPUs have ended */
 void vm_trace_close(struct uhyve_vm *vm);
+
+/* stats.c: what is counted under this index; NULL: nothing */
+const char *vm_counter_name(unsigned counter);
 
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);
