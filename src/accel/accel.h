@@ -49,14 +49,19 @@ struct accel_hardware_breakpoint {
 /* What a debugger wants to know of a vCPU. */
 struct accel_debug {
     bool enabled; /* breakpoint instructions (INT3) leave the guest: ACCEL_DEBUG_BREAKPOINT */
-    bool step;    /* leave after one instruction */
+    /* Leave after one instruction; if it raised an exception, at the start of the handler or, where
+     * the accelerator cannot tell, after it. Interrupts are held back as far as it can. */
+    bool step;
     struct accel_hardware_breakpoint slot[ACCEL_HARDWARE_BREAKPOINTS];
 };
+
+/* Kinds, sizes and alignment are as they should be. */
+bool accel_debug_is_valid(const struct accel_debug *debug);
 
 enum accel_debug_event {
     ACCEL_DEBUG_STEP,       /* one instruction was executed */
     ACCEL_DEBUG_BREAKPOINT, /* RIP is that of an INT3, which has not been executed */
-    ACCEL_DEBUG_HARDWARE,   /* the breakpoint in `slot` */
+    ACCEL_DEBUG_HARDWARE,   /* the breakpoint in `slot`; the step, if there was one, is done too */
 };
 
 struct accel_exit {
@@ -97,6 +102,9 @@ struct accel_vm_config {
     unsigned cpu_count;
     bool cpu_pm;
     bool pit;
+    /* A debugger will set breakpoints and step: the accelerator does without optimisations that
+     * would be in its way. Needed for vcpu_set_debug and vm_code_written. */
+    bool debugged;
     const struct log *log;
 };
 
@@ -165,14 +173,16 @@ struct accel {
     /*
      * Debugging; by the vCPU's thread between two runs, unless told otherwise.
      *
-     * vcpu_set_debug holds for all further runs, until it is changed. vcpu_inject_breakpoint: the
-     * INT3 that ACCEL_DEBUG_BREAKPOINT reported is the guest's own, whose handler is to get it with
-     * the next run.
+     * vcpu_set_debug holds for all further runs, until it is changed; -EINVAL for slots that cannot
+     * be. A breakpoint on the instruction at RIP stops the vCPU again at once: take it out to pass.
+     * vcpu_inject_breakpoint: the INT3 that ACCEL_DEBUG_BREAKPOINT reported is the guest's own,
+     * whose handler is to get it with the next run.
      */
     int (*vcpu_set_debug)(struct accel_vcpu *vcpu, const struct accel_debug *debug);
     int (*vcpu_inject_breakpoint)(struct accel_vcpu *vcpu);
-    /* The FPU and vector registers as XSAVE stores them (Intel SDM volume 1, section 13.4). Get
-     * returns the size of the area in bytes, at most `size`, or -errno. */
+    /* The FPU and vector registers as XSAVE stores them (Intel SDM volume 1, section 13.4), at most
+     * 4096 bytes. Get returns how many bytes it has stored, at most `size`, or -errno; set leaves
+     * what is beyond `size`, which is at least 576, as it is. */
     int (*vcpu_get_xsave)(struct accel_vcpu *vcpu, void *area, size_t size);
     int (*vcpu_set_xsave)(struct accel_vcpu *vcpu, const void *area, size_t size);
     /*

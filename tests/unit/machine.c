@@ -90,7 +90,7 @@ void machine_create(struct machine *machine, unsigned cpu_count, const void *cod
     if (ram_alloc(&machine->ram, MACHINE_RAM, MACHINE_RAM_SIZE, &options, &error) != 0)
         fail_msg("%s", error.message);
     const struct accel_vm_config config = {
-        .ram = &machine->ram, .cpu_count = cpu_count, .log = &silent};
+        .ram = &machine->ram, .cpu_count = cpu_count, .debugged = true, .log = &silent};
     if (machine->accel->vm_create(machine->choice.host, &config, &machine->vm, &error) != 0)
         fail_msg("%s", error.message);
     memcpy(machine_at(machine, MACHINE_RAM), code, size);

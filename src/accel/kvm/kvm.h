@@ -35,7 +35,8 @@ struct accel_vm {
     int run_size; /* bytes of a vCPU's shared area */
     bool coalesces_io;
     bool tsc_deadline;
-    void *zeros; /* memory behind the range of vm_map_zeros */
+    uint32_t block_interrupts; /* flag of KVM_SET_GUEST_DEBUG; 0: not supported, or not asked yet */
+    void *zeros;               /* memory behind the range of vm_map_zeros */
     uint64_t zeros_size;
     const struct log *log;
     pthread_mutex_t ring_lock; /* consumers of the ring below */
@@ -53,6 +54,7 @@ struct accel_vcpu {
     struct kvm_coalesced_mmio_ring *ring;
     bool exit_pending; /* run holds an exit that queued writes are delivered ahead of */
     struct kvm_coalesced_mmio queued;
+    struct accel_debug debug;
 };
 
 /* host.c */
@@ -74,5 +76,15 @@ void kvm_vcpu_kick(struct accel_vcpu *vcpu);
 int kvm_vcpu_get_state(struct accel_vcpu *vcpu, struct x86_state *state);
 int kvm_vcpu_set_state(struct accel_vcpu *vcpu, const struct x86_state *state);
 uint32_t kvm_vcpu_tsc_khz(struct accel_vcpu *vcpu);
+
+/* debug.c */
+int kvm_vcpu_set_debug(struct accel_vcpu *vcpu, const struct accel_debug *debug);
+int kvm_vcpu_inject_breakpoint(struct accel_vcpu *vcpu);
+int kvm_vcpu_get_xsave(struct accel_vcpu *vcpu, void *area, size_t size);
+int kvm_vcpu_set_xsave(struct accel_vcpu *vcpu, const void *area, size_t size);
+/* Before each run that is to be a step: POPF and IRET take away the flag that makes it one. */
+void kvm_debug_step(struct accel_vcpu *vcpu);
+/* Decode KVM_EXIT_DEBUG. False: it was the guest's own, which gets it with the next run. */
+bool kvm_debug_exit(struct accel_vcpu *vcpu, struct accel_exit *exit);
 
 #endif

@@ -177,7 +177,8 @@ static void exit_internal_error(const struct accel_vcpu *vcpu, struct accel_exit
         exit_failed(exit, "KVM internal error %u", vcpu->run->internal.suberror);
 }
 
-static void decode(struct accel_vcpu *vcpu, struct accel_exit *exit)
+/* False: nothing has happened that the caller needs to know. */
+static bool decode(struct accel_vcpu *vcpu, struct accel_exit *exit)
 {
     struct kvm_run *run = vcpu->run;
 
@@ -192,58 +193,71 @@ static void decode(struct accel_vcpu *vcpu, struct accel_exit *exit)
         exit->io.rdi = run->s.regs.regs.rdi;
         exit->io.rip = run->s.regs.regs.rip;
         exit->queued = false;
-        return;
+        return true;
     case KVM_EXIT_MMIO:
         exit->kind = ACCEL_EXIT_MMIO;
         exit->mmio.gpa = run->mmio.phys_addr;
         exit->mmio.size = (uint8_t)run->mmio.len;
         exit->mmio.write = run->mmio.is_write;
         exit->mmio.data = run->mmio.data;
-        return;
+        return true;
     case KVM_EXIT_HLT:
         exit->kind = ACCEL_EXIT_HALT;
-        return;
+        return true;
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
         exit->kind = ACCEL_EXIT_INTERRUPTED;
-        return;
+        return true;
+    case KVM_EXIT_DEBUG:
+        return kvm_debug_exit(vcpu, exit);
     case KVM_EXIT_SHUTDOWN:
         exit_shutdown(vcpu, exit);
-        return;
+        return true;
     case KVM_EXIT_FAIL_ENTRY:
         exit_failed(exit, "the processor refused the guest's state (hardware reason 0x%llx)",
                     (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
-        return;
+        return true;
     case KVM_EXIT_INTERNAL_ERROR:
         exit_internal_error(vcpu, exit);
-        return;
+        return true;
     default:
         exit_failed(exit, "KVM stopped for a reason uhyve does not know (%u)", run->exit_reason);
+        return true;
     }
+}
+
+/* Enter the guest. False, with *exit filled, if it was not left for a reason of its own. */
+static bool enter(struct accel_vcpu *vcpu, struct accel_exit *exit)
+{
+    if (vcpu->debug.step)
+        kvm_debug_step(vcpu);
+    while (ioctl(vcpu->fd, KVM_RUN, 0) != 0) {
+        if (errno == EAGAIN)
+            continue;
+        if (errno == EINTR) {
+            /* Ordered before the caller's look at why it was kicked: a kick that this overwrites is
+             * not missed. */
+            __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+            exit->kind = ACCEL_EXIT_INTERRUPTED;
+        } else {
+            exit_failed(exit, "KVM cannot run the CPU: %s", strerror(errno));
+        }
+        return false;
+    }
+    return true;
 }
 
 void kvm_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit)
 {
-    if (!vcpu->exit_pending) {
-        while (ioctl(vcpu->fd, KVM_RUN, 0) != 0) {
-            if (errno == EAGAIN)
-                continue;
-            if (errno == EINTR) {
-                /* Ordered before the caller's look at why it was kicked: a kick that this
-                 * overwrites is not missed. */
-                __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-                exit->kind = ACCEL_EXIT_INTERRUPTED;
-            } else {
-                exit_failed(exit, "KVM cannot run the CPU: %s", strerror(errno));
-            }
+    do {
+        if (!vcpu->exit_pending && !enter(vcpu, exit))
+            return;
+        vcpu->exit_pending = take_queued(vcpu);
+        if (vcpu->exit_pending) {
+            exit_queued(vcpu, exit);
             return;
         }
-    }
-    vcpu->exit_pending = take_queued(vcpu);
-    if (vcpu->exit_pending)
-        exit_queued(vcpu, exit);
-    else
-        decode(vcpu, exit);
+    } while (!decode(vcpu, exit));
 }
 
 static struct x86_segment from_kvm_segment(const struct kvm_segment *s)
@@ -323,7 +337,8 @@ int kvm_vcpu_get_state(struct accel_vcpu *vcpu, struct x86_state *state)
 
 int kvm_vcpu_set_state(struct accel_vcpu *vcpu, const struct x86_state *state)
 {
-    struct kvm_regs regs;
+    struct kvm_mp_state runnable = {.mp_state = KVM_MP_STATE_RUNNABLE};
+    struct kvm_regs regs, old;
     struct kvm_sregs sregs = {0};
 
 #define SET_GPR(NAME, name) regs.name = state->gpr[X86_##NAME];
@@ -341,7 +356,11 @@ int kvm_vcpu_set_state(struct accel_vcpu *vcpu, const struct x86_state *state)
     sregs.cr8 = state->cr8;
     sregs.efer = state->efer;
     sregs.apic_base = state->apic_base;
-    if (ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) != 0 || ioctl(vcpu->fd, KVM_SET_REGS, &regs) != 0)
+    if (ioctl(vcpu->fd, KVM_GET_REGS, &old) != 0 || ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) != 0 ||
+        ioctl(vcpu->fd, KVM_SET_REGS, &regs) != 0)
+        return -errno;
+    /* A vCPU that waits in HLT does so no longer when it is sent elsewhere. */
+    if (old.rip != regs.rip && ioctl(vcpu->fd, KVM_SET_MP_STATE, &runnable) != 0)
         return -errno;
     return 0;
 }

@@ -253,5 +253,9 @@ const struct accel accel_kvm = {
     .vcpu_set_state = kvm_vcpu_set_state,
     .vcpu_tsc_khz = kvm_vcpu_tsc_khz,
     .vm_set_irq_line = kvm_vm_set_irq_line,
+    .vcpu_set_debug = kvm_vcpu_set_debug,
+    .vcpu_inject_breakpoint = kvm_vcpu_inject_breakpoint,
+    .vcpu_get_xsave = kvm_vcpu_get_xsave,
+    .vcpu_set_xsave = kvm_vcpu_set_xsave,
     .vm_notify_write = kvm_vm_notify_write,
 };
