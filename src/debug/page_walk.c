@@ -9,7 +9,7 @@ static const struct {
     unsigned bit;
     const char *name;
 } flags[] = {
-    {0, "present"},  {1, "writable"}, {2, "user"},  {3, "write-through"}, {4, "uncached"},
+    {0, "present"},  {1, "writable"}, {2, "user"},   {3, "write-through"}, {4, "uncached"},
     {5, "accessed"}, {6, "dirty"},    {8, "global"}, {63, "no-execute"},
 };
 
@@ -52,9 +52,8 @@ void page_walk_format(const struct ram *ram, uint64_t cr3, gva_t address, struct
         if (level == 0 || large) {
             uint64_t size = UINT64_C(1) << (12 + 9 * level);
             gpa_t gpa = align_down(table, size) + address % size;
-            text_printf(text, "guest-physical 0x%llx, in a page of %s%s\n",
-                        (unsigned long long)gpa, sizes[level],
-                        ram_at(ram, gpa, 1) ? "" : ", which is not RAM");
+            text_printf(text, "guest-physical 0x%llx, in a page of %s%s\n", (unsigned long long)gpa,
+                        sizes[level], ram_at(ram, gpa, 1) ? "" : ", which is not RAM");
             return;
         }
     }

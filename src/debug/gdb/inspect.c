@@ -108,8 +108,7 @@ void command_write_register(struct gdb_session *session, const char *text, size_
     uint8_t value[GDB_REGISTER_MAX_SIZE];
     uint64_t number;
 
-    if (!hex_number(&text, &number) || *text != '=' ||
-        number >= gdb_register_count(session->avx) ||
+    if (!hex_number(&text, &number) || *text != '=' || number >= gdb_register_count(session->avx) ||
         strlen(text + 1) != 2 * gdb_register_size((unsigned)number) ||
         !hex_read(text + 1, value, gdb_register_size((unsigned)number))) {
         session_error(session, EINVAL);
@@ -126,8 +125,7 @@ void command_write_register(struct gdb_session *session, const char *text, size_
 /* "ADDRESS,SIZE", then `end`. Moves *text behind that. */
 static bool read_range(const char **text, char end, uint64_t *address, uint64_t *size)
 {
-    if (!hex_number(text, address) || *(*text)++ != ',' || !hex_number(text, size) ||
-        **text != end)
+    if (!hex_number(text, address) || *(*text)++ != ',' || !hex_number(text, size) || **text != end)
         return false;
     *text += end != '\0';
     return true;

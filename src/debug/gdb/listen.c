@@ -53,7 +53,8 @@ static int listen_tcp(struct gdb_listener *listener, uint16_t port, struct uhyve
 
     int fd = bind_socket((const struct sockaddr *)&ipv4, sizeof ipv4);
     int err = fd;
-    if (fd < 0)
+    /* Not when the port is taken: GDB's user would reach the one who has it. */
+    if (fd < 0 && fd != -EADDRINUSE)
         fd = bind_socket((const struct sockaddr *)&ipv6, sizeof ipv6);
     if (fd < 0)
         return error_set(error, UHYVE_STATUS_FAILED, -err,

@@ -40,7 +40,7 @@ struct gdb_register {
     const char *name;
     const char *type;
     const char *group;
-    uint8_t size;      /* in the protocol */
+    uint8_t size; /* in the protocol */
     enum kind kind;
     uint16_t at;
     uint8_t stored;    /* XSAVE: bytes in the area */
@@ -48,46 +48,126 @@ struct gdb_register {
 };
 
 #define GPR(name, number, type)                                                                    \
-    {name, type, "general", 8, STATE, offsetof(struct x86_state, gpr) + 8 * (number), 0, 0}
+    {                                                                                              \
+        name, type, "general", 8, STATE, offsetof(struct x86_state, gpr) + 8 * (number), 0, 0      \
+    }
 #define SEGMENT(name)                                                                              \
-    {#name, "int32", "general", 4, SELECTOR, offsetof(struct x86_state, name), 0, 0}
-#define CONTROL(name) {#name, "int64", "system", 8, STATE, offsetof(struct x86_state, name), 0, 0}
+    {                                                                                              \
+#name, "int32", "general", 4, SELECTOR, offsetof(struct x86_state, name), 0, 0             \
+    }
+#define CONTROL(name)                                                                              \
+    {                                                                                              \
+#name, "int64", "system", 8, STATE, offsetof(struct x86_state, name), 0, 0                 \
+    }
 #define BASE(name, segment)                                                                        \
-    {name, "int", "general", 8, STATE,                                                             \
-     offsetof(struct x86_state, segment) + offsetof(struct x86_segment, base), 0, 0}
-#define ST(n)      {"st" #n, "i387_ext", "float", 10, XSAVE, XSAVE_ST + 16 * (n), 10, XSTATE_X87}
+    {                                                                                              \
+        name, "int", "general", 8, STATE,                                                          \
+            offsetof(struct x86_state, segment) + offsetof(struct x86_segment, base), 0, 0         \
+    }
+#define ST(n)                                                                                      \
+    {                                                                                              \
+        "st" #n, "i387_ext", "float", 10, XSAVE, XSAVE_ST + 16 * (n), 10, XSTATE_X87               \
+    }
 #define X87(name, at, stored)                                                                      \
-    {name, "int", "float", 4, XSAVE, at, stored, XSTATE_X87}
-#define XMM(n)     {"xmm" #n, "vec128", "vector", 16, XSAVE, XSAVE_XMM + 16 * (n), 16, XSTATE_SSE}
+    {                                                                                              \
+        name, "int", "float", 4, XSAVE, at, stored, XSTATE_X87                                     \
+    }
+#define XMM(n)                                                                                     \
+    {                                                                                              \
+        "xmm" #n, "vec128", "vector", 16, XSAVE, XSAVE_XMM + 16 * (n), 16, XSTATE_SSE              \
+    }
 #define YMMH(n)                                                                                    \
-    {"ymm" #n "h", "uint128", "vector", 16, XSAVE, XSAVE_YMMH + 16 * (n), 16, XSTATE_AVX}
+    {                                                                                              \
+        "ymm" #n "h", "uint128", "vector", 16, XSAVE, XSAVE_YMMH + 16 * (n), 16, XSTATE_AVX        \
+    }
 
 /* clang-format off: a table */
 static const struct gdb_register registers_table[] = {
-    GPR("rax", X86_RAX, "int64"), GPR("rbx", X86_RBX, "int64"), GPR("rcx", X86_RCX, "int64"),
-    GPR("rdx", X86_RDX, "int64"), GPR("rsi", X86_RSI, "int64"), GPR("rdi", X86_RDI, "int64"),
-    GPR("rbp", X86_RBP, "data_ptr"), GPR("rsp", X86_RSP, "data_ptr"), GPR("r8", X86_R8, "int64"),
-    GPR("r9", X86_R9, "int64"), GPR("r10", X86_R10, "int64"), GPR("r11", X86_R11, "int64"),
-    GPR("r12", X86_R12, "int64"), GPR("r13", X86_R13, "int64"), GPR("r14", X86_R14, "int64"),
+    GPR("rax", X86_RAX, "int64"),
+    GPR("rbx", X86_RBX, "int64"),
+    GPR("rcx", X86_RCX, "int64"),
+    GPR("rdx", X86_RDX, "int64"),
+    GPR("rsi", X86_RSI, "int64"),
+    GPR("rdi", X86_RDI, "int64"),
+    GPR("rbp", X86_RBP, "data_ptr"),
+    GPR("rsp", X86_RSP, "data_ptr"),
+    GPR("r8", X86_R8, "int64"),
+    GPR("r9", X86_R9, "int64"),
+    GPR("r10", X86_R10, "int64"),
+    GPR("r11", X86_R11, "int64"),
+    GPR("r12", X86_R12, "int64"),
+    GPR("r13", X86_R13, "int64"),
+    GPR("r14", X86_R14, "int64"),
     GPR("r15", X86_R15, "int64"),
     {"rip", "code_ptr", "general", 8, STATE, offsetof(struct x86_state, rip), 0, 0},
     {"eflags", "i386_eflags", "general", 4, RFLAGS, 0, 0, 0},
-    SEGMENT(cs), SEGMENT(ss), SEGMENT(ds), SEGMENT(es), SEGMENT(fs), SEGMENT(gs),
-    ST(0), ST(1), ST(2), ST(3), ST(4), ST(5), ST(6), ST(7),
-    X87("fctrl", XSAVE_FCW, 2), X87("fstat", XSAVE_FSW, 2),
+    SEGMENT(cs),
+    SEGMENT(ss),
+    SEGMENT(ds),
+    SEGMENT(es),
+    SEGMENT(fs),
+    SEGMENT(gs),
+    ST(0),
+    ST(1),
+    ST(2),
+    ST(3),
+    ST(4),
+    ST(5),
+    ST(6),
+    ST(7),
+    X87("fctrl", XSAVE_FCW, 2),
+    X87("fstat", XSAVE_FSW, 2),
     {"ftag", "int", "float", 4, TAG_WORD, XSAVE_FTW, 1, XSTATE_X87},
-    X87("fiseg", XSAVE_FIP + 4, 4), X87("fioff", XSAVE_FIP, 4),
-    X87("foseg", XSAVE_FDP + 4, 4), X87("fooff", XSAVE_FDP, 4), X87("fop", XSAVE_FOP, 2),
-    XMM(0), XMM(1), XMM(2), XMM(3), XMM(4), XMM(5), XMM(6), XMM(7),
-    XMM(8), XMM(9), XMM(10), XMM(11), XMM(12), XMM(13), XMM(14), XMM(15),
+    X87("fiseg", XSAVE_FIP + 4, 4),
+    X87("fioff", XSAVE_FIP, 4),
+    X87("foseg", XSAVE_FDP + 4, 4),
+    X87("fooff", XSAVE_FDP, 4),
+    X87("fop", XSAVE_FOP, 2),
+    XMM(0),
+    XMM(1),
+    XMM(2),
+    XMM(3),
+    XMM(4),
+    XMM(5),
+    XMM(6),
+    XMM(7),
+    XMM(8),
+    XMM(9),
+    XMM(10),
+    XMM(11),
+    XMM(12),
+    XMM(13),
+    XMM(14),
+    XMM(15),
     {"mxcsr", "i386_mxcsr", "vector", 4, XSAVE, XSAVE_MXCSR, 4, 0},
-    BASE("fs_base", fs), BASE("gs_base", gs),
-    CONTROL(cr0), CONTROL(cr2), CONTROL(cr3), CONTROL(cr4), CONTROL(cr8), CONTROL(efer),
-    YMMH(0), YMMH(1), YMMH(2), YMMH(3), YMMH(4), YMMH(5), YMMH(6), YMMH(7),
-    YMMH(8), YMMH(9), YMMH(10), YMMH(11), YMMH(12), YMMH(13), YMMH(14), YMMH(15),
+    BASE("fs_base", fs),
+    BASE("gs_base", gs),
+    CONTROL(cr0),
+    CONTROL(cr2),
+    CONTROL(cr3),
+    CONTROL(cr4),
+    CONTROL(cr8),
+    CONTROL(efer),
+    YMMH(0),
+    YMMH(1),
+    YMMH(2),
+    YMMH(3),
+    YMMH(4),
+    YMMH(5),
+    YMMH(6),
+    YMMH(7),
+    YMMH(8),
+    YMMH(9),
+    YMMH(10),
+    YMMH(11),
+    YMMH(12),
+    YMMH(13),
+    YMMH(14),
+    YMMH(15),
 };
 
-/* The standard features of GDB for this architecture (GDB manual, section G.5.5), and one of ours. */
+/* The standard features of GDB for this architecture (GDB manual, section G.5.5), and one of ours.
+ */
 static const struct {
     const char *name;
     const char *first; /* register */
@@ -196,7 +276,7 @@ static unsigned tag_of(const uint8_t *st)
 
     memcpy(&mantissa, st, sizeof mantissa);
     if (exponent == 0 && mantissa == 0)
-        return 1; /* zero */
+        return 1;                                                         /* zero */
     return exponent != 0 && exponent != 0x7fff && mantissa >> 63 ? 0 : 2; /* valid, or special */
 }
 
@@ -228,7 +308,7 @@ static uint8_t to_short_tags(const uint8_t *from)
 static bool get_xsave(const struct gdb_registers *registers, const struct gdb_register *entry,
                       uint8_t *to)
 {
-    static const uint8_t initial_mxcsr[] = {INITIAL_MXCSR & 0xff, INITIAL_MXCSR >> 8};
+    static const uint32_t initial_mxcsr = INITIAL_MXCSR;
 
     memset(to, 0, entry->size);
     if (registers->xsave_size < XSAVE_MINIMUM ||
@@ -247,7 +327,7 @@ static bool get_xsave(const struct gdb_registers *registers, const struct gdb_re
         /* Processors leave it alone while neither SSE nor AVX were used. */
         if (entry->at == XSAVE_MXCSR && !is_stored(registers, XSTATE_SSE) &&
             !is_stored(registers, XSTATE_AVX))
-            memcpy(to, initial_mxcsr, sizeof initial_mxcsr);
+            memcpy(to, &initial_mxcsr, sizeof initial_mxcsr);
     }
     return true;
 }

@@ -32,7 +32,7 @@
 struct gdb_registers {
     bool state_valid;
     struct x86_state state;
-    size_t xsave_size;                      /* 0: there is none; else at least 576 bytes */
+    size_t xsave_size;                        /* 0: there is none; else at least 576 bytes */
     alignas(64) uint8_t xsave[GDB_XSAVE_MAX]; /* standard format */
 };
 

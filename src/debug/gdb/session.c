@@ -326,6 +326,8 @@ void gdb_session_free(struct gdb_session *session)
     }
     free(session->breakpoints.software);
     free(session->actions);
+    session->breakpoints = (struct gdb_breakpoints){0};
+    session->actions = NULL;
     text_free(&session->out);
     text_free(&session->reply);
     text_free(&session->last);

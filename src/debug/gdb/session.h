@@ -28,16 +28,16 @@ struct gdb_session {
     struct text last;  /* the last packet, for a client that did not get it */
     bool silent;       /* the packet in hand gets no reply, or gets it later */
     bool no_ack;
-    bool no_ack_next; /* from the next packet on */
+    bool no_ack_next;                    /* from the next packet on */
     bool multiprocess, swbreak, hwbreak; /* the client knows these words */
     bool running;                        /* the guest; the client waits for it to stop */
-    bool over;       /* nothing more to say: close the connection when `out` is sent */
-    bool avx;        /* the machine has YMM registers */
-    unsigned cpu;    /* which registers and memory are about */
-    unsigned resume; /* which one `c` and `s` are about, or GDB_ALL_CPUS */
+    bool over;            /* nothing more to say: close the connection when `out` is sent */
+    bool avx;             /* the machine has YMM registers */
+    unsigned cpu;         /* which registers and memory are about */
+    unsigned resume;      /* which one `c` and `s` are about, or GDB_ALL_CPUS */
     struct gdb_stop stop; /* the last one */
     struct gdb_breakpoints breakpoints;
-    struct gdb_action *actions;   /* room for cpu_count */
+    struct gdb_action *actions;     /* room for cpu_count */
     struct gdb_registers registers; /* scratch */
     struct text document;           /* of qXfer, which is read in pieces */
 };
