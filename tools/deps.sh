@@ -55,6 +55,7 @@ needs_check() {
     need pkgconf command:pkg-config "finds cmocka"
     need libzydis-dev header:Zydis/Zydis.h "a second opinion on where instructions end"
     need bats command:bats "system tests"
+    need gdb command:gdb "system tests of the debug server"
     need clang-format command:clang-format "source layout"
     need procps command:pgrep "system tests"
     need clang command:clang "second compiler, fuzzing"

@@ -11,10 +11,8 @@
 void report_message(void *context, enum uhyve_level level, const char *text)
 {
     static const char *const prefixes[] = {
-        [UHYVE_LEVEL_ERROR] = "uhyve: error: ",
-        [UHYVE_LEVEL_WARN] = "uhyve: warning: ",
-        [UHYVE_LEVEL_INFO] = "uhyve: ",
-        [UHYVE_LEVEL_DEBUG] = "uhyve: debug: ",
+        [UHYVE_LEVEL_ERROR] = "uhyve: error: ", [UHYVE_LEVEL_WARN] = "uhyve: warning: ",
+        [UHYVE_LEVEL_INFO] = "uhyve: ",         [UHYVE_LEVEL_DEBUG] = "uhyve: debug: ",
         [UHYVE_LEVEL_NOTICE] = "uhyve: ",
     };
     char line[1200];

@@ -29,7 +29,7 @@ struct debugger {
     char *image; /* absolute path */
     pthread_t thread;
     bool has_thread;
-    int notify_fd;       /* eventfd: look at the events and at `finished` */
+    int notify_fd; /* eventfd: look at the events and at `finished` */
     atomic_bool finished;
 
     /* The thread's own. */

@@ -116,7 +116,7 @@ usage_error() {
 
 @test "options of later versions are known but not available" {
     for option in --file-mapping=a:b --tempdir=/tmp --hermit-image-mode=internal \
-        --file-isolation=strict --io-mode=host=sync --gdb-port --net=tap --trace-dir -s -n; do
+        --file-isolation=strict --io-mode=host=sync --net=tap --trace-dir -n; do
         usage_error "${option%%=*} is not available in this version" no-image "$option"
     done
 }
@@ -204,12 +204,12 @@ first_core() {
 colour = "red"
 [uhyve]
 tempdir = "/tmp"
-gdb_port = 6677
+io_mode = "host"
 net = 5
 TOML
     run_uhyve no-image
     expect_status 127
-    expect_stderr_line '^uhyve: warning: uhyve.toml: .*: uhyve\.tempdir, uhyve\.gdb_port$'
+    expect_stderr_line '^uhyve: warning: uhyve.toml: .*: uhyve\.tempdir, uhyve\.io_mode$'
     (($(grep -c warning "$WORK/stderr") == 1))
     echo 'uhyve.tempdir = 7' >uhyve.toml
     usage_error 'uhyve\.toml:1: tempdir must be a string' no-image
