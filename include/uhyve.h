@@ -68,6 +68,12 @@ enum uhyve_accel {
     UHYVE_ACCEL_DIRECT, /* natively in a confined process; needs no virtualization hardware */
 };
 
+/* How a guest gets the files of a Hermit image. */
+enum uhyve_image_mode {
+    UHYVE_IMAGE_EXTERNAL, /* through its file calls, read-only */
+    UHYVE_IMAGE_INTERNAL, /* as a tar archive in its memory */
+};
+
 /* Where the frames of the guest's network card go. */
 enum uhyve_net_kind {
     UHYVE_NET_NONE,   /* the guest has no network card */
@@ -107,6 +113,7 @@ struct uhyve_net {
 #define UHYVE_MEMORY_ALIGN   (2 * UHYVE_MIB)
 #define UHYVE_MEMORY_DEFAULT (512 * UHYVE_MIB)
 #define UHYVE_CPUS_MAX       256
+#define UHYVE_IMAGE_LIMIT    (1024 * UHYVE_MIB)
 
 #define UHYVE_LIMIT_FILES_DEFAULT 4096
 #define UHYVE_LIMIT_FILES_MAX     1000000
@@ -129,16 +136,23 @@ struct uhyve_file_mapping {
  * caller's.
  */
 struct uhyve_params {
-    const char *image; /* path of the ELF kernel */
+    const char *image; /* path of the ELF kernel or Hermit image */
+    enum uhyve_image_mode image_mode;
+    uint64_t image_limit; /* bytes that a Hermit image may have when it is unpacked */
 
-    /* Kernel arguments, application arguments, and the guest's environment as NAME=value strings.
+    /*
+     * Kernel arguments, application arguments, and the guest's environment as NAME=value strings.
+     * Without any arguments those of a Hermit image are taken, unless explicit_args is set; its
+     * variables are added to these, unless explicit_env is set.
      */
     const char *const *kernel_args;
     size_t kernel_arg_count;
     const char *const *app_args;
     size_t app_arg_count;
+    bool explicit_args;
     const char *const *env;
     size_t env_count;
+    bool explicit_env;
 
     uint64_t memory_size; /* bytes; at least UHYVE_MEMORY_MIN, a multiple of UHYVE_MEMORY_ALIGN */
     unsigned cpu_count;   /* 1 ... UHYVE_CPUS_MAX */

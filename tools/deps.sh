@@ -39,6 +39,9 @@ needs_build() {
     need meson command:meson "build system"
     need ninja-build command:ninja "build system"
     need libfdt-dev header:libfdt.h "device trees for the guest"
+    need libarchive-dev header:archive.h "Hermit images are tar archives"
+    need zlib1g-dev header:zlib.h "compressed with gzip"
+    need libzstd-dev header:zstd.h "or with zstd"
 }
 
 needs_nested() {

@@ -48,6 +48,31 @@ static int add_cpus(void *fdt, const struct fdt_content *content)
     return err;
 }
 
+/* The kernel must know where the archive is, and that whole pages of it are in use. */
+static int add_reservation(void *fdt, const struct fdt_content *content)
+{
+    uint64_t size = content->archive_size;
+
+    if (size && !checked_align_up(size, 4096, &size) &&
+        fdt_add_reservemap_entry(fdt, content->archive, size) != 0)
+        return -FDT_ERR_NOSPACE;
+    return fdt_finish_reservemap(fdt);
+}
+
+static int add_chosen(void *fdt, const struct fdt_content *content)
+{
+    int err = 0;
+
+    err |= fdt_begin_node(fdt, "chosen");
+    err |= fdt_property_string(fdt, "bootargs", content->bootargs);
+    if (content->archive_size) {
+        err |= fdt_property_u64(fdt, "linux,initrd-start", content->archive);
+        err |= fdt_property_u64(fdt, "linux,initrd-end", content->archive + content->archive_size);
+    }
+    err |= fdt_end_node(fdt);
+    return err;
+}
+
 int fdt_write(void *to, uint64_t capacity, const struct fdt_content *content)
 {
     int err = 0;
@@ -57,7 +82,7 @@ int fdt_write(void *to, uint64_t capacity, const struct fdt_content *content)
     /* libfdt returns 0 or a negative number; the first failure leaves the tree unusable, so one
      * check suffices. */
     err |= fdt_create(to, (int)capacity);
-    err |= fdt_finish_reservemap(to);
+    err |= add_reservation(to, content);
     err |= fdt_begin_node(to, "");
     err |= fdt_property_string(to, "compatible", "hermit,uhyve");
     err |= fdt_property_u32(to, "#address-cells", 2);
@@ -69,9 +94,7 @@ int fdt_write(void *to, uint64_t capacity, const struct fdt_content *content)
         err |= fdt_property_u32(to, "khz", content->tsc_khz);
         err |= fdt_end_node(to);
     }
-    err |= fdt_begin_node(to, "chosen");
-    err |= fdt_property_string(to, "bootargs", content->bootargs);
-    err |= fdt_end_node(to);
+    err |= add_chosen(to, content);
     err |= fdt_end_node(to);
     err |= fdt_finish(to);
     return err ? -ENOSPC : 0;

@@ -16,6 +16,8 @@ struct fdt_content {
     unsigned cpu_count;
     uint32_t tsc_khz; /* 0: unknown, no node */
     const char *bootargs;
+    gpa_t archive;         /* a Hermit image in memory, which the kernel is not to overwrite */
+    uint64_t archive_size; /* bytes; 0: none */
 };
 
 /* Upper bound of the tree's size in bytes, for choosing where it goes. */

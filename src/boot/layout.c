@@ -9,6 +9,7 @@
 
 #define GIB       (UINT64_C(1) << 30)
 #define RAM_ALIGN (UINT64_C(2) << 20)
+#define PAGE_SIZE 4096
 #define KERNEL_ALIGN                                                                               \
     0x40000 /* granularity with which a large device tree moves a relocatable kernel */
 
@@ -122,5 +123,23 @@ int layout_choose(struct layout *layout, const struct elf *elf, const char *imag
     layout->tables_end = base + LAYOUT_TABLES_END;
     layout->stack = layout->kernel_start - LAYOUT_STACK_SIZE;
     layout->entry = elf->entry + (elf->relocatable ? layout->kernel_start : 0);
+    return 0;
+}
+
+int layout_add_archive(struct layout *layout, const char *image_path, uint64_t size,
+                       struct uhyve_error *error)
+{
+    uint64_t start, end, need;
+
+    if (!size)
+        return 0;
+    uint64_t used = layout->kernel_end - layout->ram_base;
+    if (checked_align_up(used, PAGE_SIZE, &start) || checked_add(start, size, &need) ||
+        checked_align_up(need, PAGE_SIZE, &end))
+        end = UINT64_MAX;
+    if (end > layout->ram_size)
+        return does_not_fit(image_path, end, error);
+    layout->archive = layout->ram_base + start;
+    layout->archive_size = size;
     return 0;
 }

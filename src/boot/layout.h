@@ -37,6 +37,8 @@ struct layout {
     gpa_t tables, tables_end; /* further page tables */
     gpa_t stack;              /* lowest address; the stack ends at kernel_start */
     gpa_t kernel_start, kernel_end;
+    gpa_t archive;         /* a Hermit image, unpacked; a multiple of the page size */
+    uint64_t archive_size; /* bytes; 0: none */
     gpa_t entry;
 };
 
@@ -51,6 +53,13 @@ typedef uint64_t (*layout_random_fn)(uint64_t limit);
 int layout_choose(struct layout *layout, const struct elf *elf, const char *image_path,
                   uint64_t memory_size, uint64_t fdt_size, layout_random_fn random,
                   const struct log *log, struct uhyve_error *error);
+
+/*
+ * Find a place for `size` bytes of a Hermit image, which may be 0, behind the kernel (spec/boot.md
+ * section 3). Returns 0 or -errno with *error filled (status 126).
+ */
+int layout_add_archive(struct layout *layout, const char *image_path, uint64_t size,
+                       struct uhyve_error *error);
 
 /* getrandom(2), without modulo bias. */
 uint64_t layout_random(uint64_t limit);

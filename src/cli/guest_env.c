@@ -59,6 +59,7 @@ static int add_source(struct cli_settings *settings, const struct cli_words *wor
                 struct log log = settings_log(settings);
                 log_warn(&log, "environment variables besides 'host' are ignored");
             }
+            settings->params.explicit_env = true;
             settings->env.count = 0;
             return add_host_variables(settings, error);
         }

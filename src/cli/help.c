@@ -26,6 +26,10 @@ static void add_option(struct text *text, const struct cli_option *option)
         text_printf(text, option->optional ? "[=%s]" : " %s", option->argument);
 
     size_t column = text->size - start;
+    if (column >= HELP_COLUMN) {
+        text_add(text, "\n");
+        column = 0;
+    }
     for (const char *line = option->help; *line;) {
         size_t size = strcspn(line, "\n");
         text_printf(text, "%*s%.*s\n", (int)(HELP_COLUMN - column), "", (int)size, line);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/affinity.h"
 #include "cli/net.h"
@@ -142,6 +143,24 @@ static int set_env_vars(SETTER_PARAMETERS)
     return words_add(words, value, error);
 }
 
+static int set_image_mode(SETTER_PARAMETERS)
+{
+    bool internal = strcasecmp(value, "internal") == 0;
+
+    if (!internal && strcasecmp(value, "external") != 0)
+        return option_refuse(source, error,
+                             "'%.80s' is not an image mode (use external or internal)", value);
+    settings->params.image_mode = internal ? UHYVE_IMAGE_INTERNAL : UHYVE_IMAGE_EXTERNAL;
+    return 0;
+}
+
+static int set_limit_image(SETTER_PARAMETERS)
+{
+    if (text_parse_size(value, &settings->params.image_limit) != 0)
+        return option_refuse(source, error, "'%.80s' is not a size (write 64M or 1.5GiB)", value);
+    return 0;
+}
+
 static int set_output(SETTER_PARAMETERS)
 {
     settings->params.discard_output = strcmp(value, "none") == 0 || strcmp(value, "None") == 0;
@@ -266,6 +285,13 @@ const struct cli_option cli_options[] = {
      .cumulative = true, .toml = CLI_TOML_STRINGS, .section = "guest", .key = "env_vars",
      .help = "set an environment variable of the guest, may be\n"
              "repeated; 'host' passes on all host variables"},
+    {"hermit-image-mode", .argument = "MODE", .set = set_image_mode, .group = CLI_GROUP_GUEST,
+     .toml = CLI_TOML_STRING, .section = "uhyve", .key = "hermit_image_mode",
+     .help = "files of a Hermit image: external (through file\n"
+             "calls) or internal (in memory) [default: external]"},
+    {"limit-image", .argument = "SIZE", .set = set_limit_image, .group = CLI_GROUP_GUEST,
+     .help = "how large a Hermit image may be when it is\n"
+             "unpacked [default: 1G]"},
 
     {"output", 'o', .argument = "FILE", .set = set_output, .group = CLI_GROUP_OUTPUT,
      .toml = CLI_TOML_STRING, .section = "uhyve", .key = "output",
@@ -301,8 +327,6 @@ const struct cli_option cli_options[] = {
     {"file-mapping", .argument = "HOST:GUEST", .later = true},
     {"tempdir", .argument = "DIR", .later = true, .toml = CLI_TOML_STRING, .section = "uhyve",
      .key = "tempdir"},
-    {"hermit-image-mode", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING,
-     .section = "uhyve", .key = "hermit_image_mode"},
     {"file-isolation", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING,
      .section = "uhyve", .key = "file_isolation"},
     {"io-mode", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING, .section = "uhyve",

@@ -69,6 +69,7 @@ static int settings_split_positionals(struct cli_settings *settings, struct uhyv
     params->image = words[0];
     while (separator < count && strcmp(words[separator], "--") != 0)
         separator++;
+    params->explicit_args = count > 1;
     params->kernel_args = words + 1;
     params->kernel_arg_count = separator - 1;
     if (separator < count) {

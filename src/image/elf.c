@@ -45,13 +45,8 @@ static const char *machine_name(unsigned machine)
 static int check_header(const struct image *image, const Elf64_Ehdr *header,
                         struct uhyve_error *error)
 {
-    static const unsigned char gzip[] = {0x1f, 0x8b, 0x08};
-
-    if (memcmp(header->e_ident, gzip, sizeof gzip) == 0)
-        return bad_image(image, error, "it is a compressed Hermit image",
-                         "this version boots ELF kernels only: unpack it and give the kernel");
     if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
-        return bad_image(image, error, "it is not an ELF file",
+        return bad_image(image, error, "it is neither an ELF file nor a Hermit image",
                          "give the program that cargo or the Hermit toolchain built");
     if (header->e_ident[EI_CLASS] != ELFCLASS64)
         return bad_image(image, error, "it is not a 64-bit ELF file", "build it for x86_64");
@@ -245,7 +240,8 @@ int elf_read(const struct image *image, struct elf *elf, struct uhyve_error *err
             image_read(image, 0, magic, sizeof magic, "header", NULL);
         if (memcmp(magic, ELFMAG, SELFMAG) != 0)
             return bad_image(image, error,
-                             image->size ? "it is not an ELF file" : "the file is empty",
+                             image->size ? "it is neither an ELF file nor a Hermit image"
+                                         : "the file is empty",
                              "give the program that cargo or the Hermit toolchain built");
     }
     int err = image_read(image, 0, &header, sizeof header, "ELF header", error);

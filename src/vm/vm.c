@@ -37,6 +37,7 @@ const char *uhyve_version(void)
 void uhyve_params_init(struct uhyve_params *params)
 {
     *params = (struct uhyve_params){
+        .image_limit = UHYVE_IMAGE_LIMIT,
         .memory_size = UHYVE_MEMORY_DEFAULT,
         .cpu_count = 1,
         .accel = UHYVE_ACCEL_AUTO,
@@ -138,6 +139,8 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     if (!err)
         err = image_open(&vm->image, params->image, error);
     if (!err)
+        err = vm_unpack_image(vm, error);
+    if (!err)
         err = elf_read(&vm->image, &vm->elf, error);
     if (err)
         return err;
@@ -148,6 +151,8 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         err = layout_choose(&vm->layout, &vm->elf, params->image, params->memory_size,
                             fdt_size_bound(params->cpu_count, vm->bootargs.size),
                             is_address_random(vm) ? layout_random : NULL, &vm->log, error);
+    if (!err)
+        err = layout_add_archive(&vm->layout, params->image, vm_archive_size(vm), error);
     if (!err)
         err = accel_select(params->accel, &vm->log, &vm->chosen, error);
     if (err)
@@ -251,6 +256,8 @@ static int load(struct uhyve_vm *vm, struct uhyve_error *error)
     err = announce_kernel(vm, error);
     if (err)
         return err;
+    if (layout->archive_size)
+        ram_write(&vm->ram, layout->archive, vm->hermit.tar, layout->archive_size);
     bool legacy = !elf_version_at_least(&vm->elf.version, 0, 10, 0);
     err = x86_boot_prepare(&vm->ram, layout, legacy);
     if (err)
@@ -270,6 +277,8 @@ static int describe(struct uhyve_vm *vm, struct uhyve_error *error)
         .cpu_count = vm->params.cpu_count,
         .tsc_khz = vm->accel->vcpu_tsc_khz(vm->vcpus[0].accel),
         .bootargs = vm->bootargs.data,
+        .archive = layout->archive,
+        .archive_size = layout->archive_size,
     };
     const struct boot_facts facts = {
         .layout = layout,
@@ -394,6 +403,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
     ram_free(&vm->ram);
     vm_args_free(vm);
     image_close(&vm->image);
+    vm_free_image(vm);
     if (vm->stop_fd >= 0)
         close(vm->stop_fd);
     text_free(&vm->report);

@@ -1,7 +1,7 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
- * vcpu.c the threads and their exits, args.c the guest's arguments, report.c the crash report,
- * stats.c the figures, pause.c and debugger.c what a debugger needs.
+ * vcpu.c the threads and their exits, args.c the guest's arguments, hermit.c Hermit images,
+ * report.c the crash report, stats.c the figures, pause.c and debugger.c what a debugger needs.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -17,9 +17,11 @@
 #include "debug/trace.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
+#include "image/hermit_image.h"
 #include "image/image.h"
 #include "memory/ram.h"
 #include "util/text.h"
+#include "vm/hermit_input.h"
 #include "vm/pause.h"
 
 /* What is counted beside the hypercalls, which come first in struct vcpu.count. */
@@ -68,8 +70,10 @@ enum vm_phase {
 struct uhyve_vm {
     struct uhyve_params params;
     struct log log;
-    int stop_fd; /* eventfd; readable: the VM is to stop */
-    struct image image;
+    int stop_fd;                /* eventfd; readable: the VM is to stop */
+    struct image image;         /* the kernel */
+    struct hermit_image hermit; /* what the kernel came in; all zero if it was alone */
+    struct hermit_input hermit_input;
     struct elf elf;
     struct layout layout;
     struct ram ram;
@@ -147,6 +151,14 @@ const char *vm_counter_name(unsigned counter);
 
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);
+
+/* hermit.c */
+
+/* If the image is a Hermit image, unpack it: vm->image becomes the kernel in it, and what it says
+ * about arguments, environment and requirements goes into vm->params. */
+int vm_unpack_image(struct uhyve_vm *vm, struct uhyve_error *error);
+uint64_t vm_archive_size(const struct uhyve_vm *vm); /* bytes of it in guest memory */
+void vm_free_image(struct uhyve_vm *vm);
 
 /* args.c */
 int vm_args_init(struct uhyve_vm *vm, struct uhyve_error *error);

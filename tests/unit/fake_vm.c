@@ -28,6 +28,7 @@ void clear_environment(void)
 void uhyve_params_init(struct uhyve_params *params)
 {
     *params = (struct uhyve_params){
+        .image_limit = UHYVE_IMAGE_LIMIT,
         .memory_size = UHYVE_MEMORY_DEFAULT,
         .cpu_count = 1,
         .aslr = true,

@@ -229,16 +229,43 @@ static void bad_command_lines_are_refused(void **state)
     REFUSE(WORDS("k", "--", "x\xc3"), WORDS("argument 3", "UTF-8"));
 }
 
+static void image_options(void **state)
+{
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_EXTERNAL);
+    assert_int_equal(settings.params.image_limit, UHYVE_IMAGE_LIMIT);
+    assert_false(settings.params.explicit_args);
+    assert_false(settings.params.explicit_env);
+    MUST_LOAD("k", "--hermit-image-mode=Internal", "--limit-image", "4G", "-eA=1");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_INTERNAL);
+    assert_int_equal(settings.params.image_limit, UINT64_C(4) << 30);
+    assert_false(settings.params.explicit_env);
+    MUST_LOAD("k", "--hermit-image-mode", "EXTERNAL");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_EXTERNAL);
+    REFUSE(WORDS("k", "--hermit-image-mode=inside"), WORDS("--hermit-image-mode", "'inside'"));
+    REFUSE(WORDS("k", "--limit-image=-1"), WORDS("--limit-image", "'-1'"));
+
+    /* Even no arguments can be meant: those of the image are not wanted then. */
+    MUST_LOAD("k", "--", "--");
+    assert_true(settings.params.explicit_args);
+    MUST_LOAD("k", "x");
+    assert_true(settings.params.explicit_args);
+    MUST_LOAD("k", "-ehost");
+    assert_true(settings.params.explicit_env);
+
+    write_file("uhyve.toml", "[uhyve]\nhermit_image_mode = 'INTERNAL'\n");
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_INTERNAL);
+    MUST_LOAD("k", "--hermit-image-mode=external");
+    assert_int_equal(settings.params.image_mode, UHYVE_IMAGE_EXTERNAL);
+    unlink("uhyve.toml");
+}
+
 static void options_of_later_versions(void **state)
 {
     static const char *const forms[] = {
-        "--file-mapping=a:b",
-        "--tempdir=t",
-        "--hermit-image-mode=internal",
-        "--file-isolation=strict",
-        "--io-mode=host=sync",
-        "--net=tap",
-        "--trace-dir",
+        "--file-mapping=a:b",  "--tempdir=t", "--file-isolation=strict",
+        "--io-mode=host=sync", "--net=tap",   "--trace-dir",
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         char name[32];
@@ -476,12 +503,12 @@ static void bad_configuration_files(void **state)
 static void configuration_of_later_versions(void **state)
 {
     write_file("uhyve.toml", "net = 3\nkernel = 4\n[uhyve]\ntempdir = '/tmp'\n"
-                             "hermit_image_mode = 'internal'\nfile_isolation = 'strict'\n"
+                             "file_isolation = 'strict'\n"
                              "io_mode = 'host=direct'\nnet = 3\nfile_mapping = 4\n");
     MUST_LOAD("k");
     assert_string_equal(messages.data,
                         "1:uhyve.toml: no effect in this version of uhyve: uhyve.tempdir, "
-                        "uhyve.hermit_image_mode, uhyve.file_isolation, uhyve.io_mode\n");
+                        "uhyve.file_isolation, uhyve.io_mode\n");
     setenv("RUST_LOG", "error", 1);
     MUST_LOAD("k");
     assert_int_equal(messages.size, 0);
@@ -675,6 +702,7 @@ int main(void)
         TEST(forms_of_options),
         TEST(help_and_version_come_first),
         TEST(bad_command_lines_are_refused),
+        TEST(image_options),
         TEST(options_of_later_versions),
         TEST(debugger_port),
         TEST(environment_variables),

@@ -149,7 +149,7 @@ static void wrong_headers_are_refused(void **state)
         uint64_t value;
         const char *why;
     } wrong[] = {
-        {0, 1, 0x7e, "not an ELF file"},
+        {0, 1, 0x7e, "neither an ELF file"},
         {EI_CLASS, 1, ELFCLASS32, "not a 64-bit ELF file"},
         {EI_CLASS, 1, 0, "not a 64-bit ELF file"},
         {EI_DATA, 1, ELFDATA2MSB, "big-endian"},
@@ -318,10 +318,10 @@ static void other_files_are_told_apart(void **state)
         const char *why;
     } files[] = {
         {"", 0, "the file is empty"},
-        {"#!/bin/sh\nexit 0\n", 17, "not an ELF file"},
+        {"#!/bin/sh\nexit 0\n", 17, "neither an ELF file nor a Hermit image"},
         {"\x7f"
          "EL",
-         3, "not an ELF file"},
+         3, "neither an ELF file"},
         {"\x7f"
          "ELF",
          4, "truncated"},
@@ -332,9 +332,6 @@ static void other_files_are_told_apart(void **state)
         builder.size = files[i].size;
         assert_refused(files[i].why);
     }
-    builder_init(&builder, ET_EXEC, 2);
-    memcpy(builder.file, "\x1f\x8b\x08", 3);
-    assert_refused("compressed Hermit image");
 }
 
 /* Wherever the file ends too early, there is a clean error and no byte behind the end is used. */

@@ -93,6 +93,25 @@ static void unknown_frequency_has_no_node(void **state)
     assert_true(fdt_path_offset(tree, "/hermit,tsc") < 0);
 }
 
+/* linux,initrd-end is the end itself; what is reserved are whole pages. */
+static void an_archive_is_announced_and_reserved(void **state)
+{
+    const uint64_t start = htobe64(UINT64_C(0x1de500000)), end = htobe64(UINT64_C(0x1de501001));
+    struct fdt_content content = typical;
+    uint64_t address, size;
+
+    content.archive = UINT64_C(0x1de500000);
+    content.archive_size = 0x1001;
+    assert_int_equal(fdt_write(tree, 0x4000, &content), 0);
+    assert_int_equal(fdt_check_full(tree, 0x4000), 0);
+    assert_property("/chosen", "linux,initrd-start", &start, sizeof start);
+    assert_property("/chosen", "linux,initrd-end", &end, sizeof end);
+    assert_int_equal(fdt_num_mem_rsv(tree), 1);
+    assert_int_equal(fdt_get_mem_rsv(tree, 0, &address, &size), 0);
+    assert_int_equal(address, content.archive);
+    assert_int_equal(size, 0x2000);
+}
+
 static void memory_at_zero(void **state)
 {
     struct fdt_content content = typical;
@@ -109,6 +128,7 @@ static void size_bound_suffices(void **state)
     struct fdt_content content = typical;
 
     content.ram_base = UINT64_MAX;
+    content.archive = content.archive_size = UINT64_C(1) << 40;
     for (size_t i = 0; i < sizeof cpus / sizeof *cpus; i++) {
         for (size_t length = 0; length <= 20000; length += length < 5000 ? 1 : 997) {
             memset(bootargs, 'x', length);
@@ -143,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_tree),
         cmocka_unit_test(unknown_frequency_has_no_node),
+        cmocka_unit_test(an_archive_is_announced_and_reserved),
         cmocka_unit_test(memory_at_zero),
         cmocka_unit_test(size_bound_suffices),
         cmocka_unit_test(too_little_room_is_an_error),

@@ -80,8 +80,9 @@ static void assert_disjoint(void)
         {layout.tables, layout.tables_end},
         {layout.stack, layout.stack + LAYOUT_STACK_SIZE},
         {layout.kernel_start, layout.kernel_end},
+        {layout.archive, layout.archive + layout.archive_size},
     };
-    size_t count = sizeof part / sizeof *part;
+    size_t count = sizeof part / sizeof *part - (layout.archive_size == 0);
     for (size_t i = 0; i < count; i++) {
         assert_true(part[i].start >= layout.ram_base);
         assert_true(part[i].end <= layout.ram_base + layout.ram_size);
@@ -275,6 +276,29 @@ static void large_device_tree_moves_up(void **state)
     assert_refused(&low, 64 * MIB, 0x100000, "linked to address");
 }
 
+/* Behind the kernel, on a page of its own, and not beyond the end of RAM. */
+static void archives_follow_the_kernel(void **state)
+{
+    static const uint64_t impossible[] = {63 * MIB, 64 * MIB, UINT64_MAX, UINT64_MAX - 4096};
+    struct elf elf = relocatable(3, MIB + 1);
+
+    assert_chosen(&elf, 64 * MIB, 0x1000, NULL);
+    assert_int_equal(layout_add_archive(&layout, "built", 0, &error), 0);
+    assert_int_equal(layout.archive_size, 0);
+    assert_int_equal(layout_add_archive(&layout, "built", 1025, &error), 0);
+    assert_int_equal(layout.archive, layout.ram_base + LAYOUT_KERNEL + MIB + 4096);
+    assert_int_equal(layout.archive_size, 1025);
+    assert_disjoint();
+    uint64_t room = layout.ram_base + layout.ram_size - layout.archive;
+    assert_int_equal(layout_add_archive(&layout, "built", room, &error), 0);
+    assert_disjoint();
+    assert_true(layout_add_archive(&layout, "built", room + 1, &error) < 0);
+    assert_int_equal(error.status, UHYVE_STATUS_BAD_IMAGE);
+    assert_non_null(strstr(error.message, "does not fit"));
+    for (size_t i = 0; i < sizeof impossible / sizeof *impossible; i++)
+        assert_true(layout_add_archive(&layout, "built", impossible[i], &error) < 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +312,7 @@ int main(void)
         cmocka_unit_test(fixed_kernels_at_impossible_places_are_refused),
         cmocka_unit_test(kernels_larger_than_memory_are_refused),
         cmocka_unit_test(large_device_tree_moves_up),
+        cmocka_unit_test(archives_follow_the_kernel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,7 @@ static void write_idt(const struct ram *ram, const struct layout *layout)
  */
 static gpa_t last_mapped(const struct layout *layout, bool legacy)
 {
-    gpa_t last = layout->kernel_end;
+    gpa_t last = layout->archive_size ? layout->archive + layout->archive_size : layout->kernel_end;
     if (legacy) {
         gpa_t after_kernel = (layout->kernel_end + 0x1fffff) & ~UINT64_C(0x1fffff);
         gpa_t end_of_gib = after_kernel | 0x3fffffff;

@@ -16,8 +16,8 @@ struct gdb_listener {
     const char *path; /* UNIX socket, borrowed; removed when the listener is closed */
 };
 
-/* `path` NULL: TCP on `port` of 127.0.0.1 or, on a machine without it, of ::1; port 0 is any that is free.
- * Returns 0, or -errno with *error filled. */
+/* `path` NULL: TCP on `port` of 127.0.0.1 or, on a machine without it, of ::1; port 0 is any that
+ * is free. Returns 0, or -errno with *error filled. */
 int gdb_listen(struct gdb_listener *listener, uint16_t port, const char *path,
                struct uhyve_error *error);
 void gdb_listen_close(struct gdb_listener *listener);

@@ -54,6 +54,7 @@ static void access_piece(struct cpu *cpu, uint64_t gpa, bool write, uint8_t *dat
 
 void device_access(struct cpu *cpu, uint64_t gpa, bool write, uint8_t *data, unsigned size)
 {
+    cpu->device_reached = true;
     while (size) {
         unsigned n = size < 8 ? size : 8;
         while (n & (n - 1))

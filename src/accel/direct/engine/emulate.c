@@ -326,22 +326,6 @@ static enum result exchange_add(struct cpu *cpu, const struct insn *insn, unsign
     return result;
 }
 
-/* The condition in the low four bits of an opcode. */
-static bool condition(uint8_t opcode, uint64_t rflags)
-{
-    bool carry = rflags & RFLAGS_CF, zero = rflags & RFLAGS_ZF, sign = rflags & RFLAGS_SF;
-    bool overflow = rflags & RFLAGS_OF, parity = rflags & RFLAGS_PF;
-    const bool values[8] = {overflow,
-                            carry,
-                            zero,
-                            carry || zero,
-                            sign,
-                            parity,
-                            sign != overflow,
-                            zero || sign != overflow};
-    return values[opcode >> 1 & 7] != (opcode & 1);
-}
-
 static enum result two_byte(struct cpu *cpu, const struct insn *insn)
 {
     uint8_t op = insn->opcode;
@@ -352,7 +336,7 @@ static enum result two_byte(struct cpu *cpu, const struct insn *insn)
         uint64_t value;
         enum result result = read_memory(cpu, operand_address(cpu, insn), insn->size, &value);
         if (result == RESULT_OK) {
-            bool moves = condition(op, cpu->state->rflags);
+            bool moves = operand_condition(op, cpu->state->rflags);
             if (!moves)
                 value = operand_get_register(cpu, insn, insn->reg, insn->size);
             operand_set_register(cpu, insn, insn->reg, insn->size, value);
@@ -360,7 +344,8 @@ static enum result two_byte(struct cpu *cpu, const struct insn *insn)
         return result;
     }
     if (op >= 0x90 && op <= 0x9f)
-        return write_memory(cpu, operand_address(cpu, insn), 1, condition(op, cpu->state->rflags));
+        return write_memory(cpu, operand_address(cpu, insn), 1,
+                            operand_condition(op, cpu->state->rflags));
     switch (op) {
     case 0xa3:
     case 0xab:

@@ -91,6 +91,8 @@ struct cpu {
     unsigned index;
     bool started;
     struct trampoline_state *trampoline; /* NULL: there are none */
+    struct ahead *ahead;                 /* ahead.c's */
+    struct mmu_cache *mmu_cache;         /* NULL: each access walks the page tables */
     uint8_t *fpu;       /* the guest's FXSAVE area in the signal frame; XMM registers at 160 */
     struct fault fault; /* filled by functions that return false or RESULT_FAULT */
 
@@ -98,6 +100,9 @@ struct cpu {
     bool in_nmi;         /* no further NMI until IRET */
     bool stepping;       /* TF is set for the engine's own purposes */
     bool step_popped;    /* POPF in a trampoline has set TF */
+    uint64_t left;       /* TSC when the guest was entered last */
+    bool emulated;       /* the handler of this trap has emulated an instruction */
+    bool device_reached; /* set by accesses to addresses without memory */
     bool flags_restored; /* POPF or IRET has enabled interrupts; see trap.c about CR0.TS */
 
     int32_t timer;        /* the host's timer */

@@ -88,40 +88,95 @@ static unsigned to_page_end(uint64_t gva, unsigned size)
     return size < room ? size : room;
 }
 
+void mmu_cache_flush(struct mmu_cache *cache)
+{
+    for (unsigned i = 0; i < MMU_CACHE_PAGES; i++)
+        cache->page[i].read = cache->page[i].write = 1;
+}
+
+/* The place of [gva, gva + size) if the cache knows it, else NULL. */
+static uint8_t *cached(const struct cpu *cpu, uint64_t gva, unsigned size, bool write)
+{
+    uint64_t offset = gva % DIRECT_PAGE, page = gva - offset;
+
+    if (!cpu->mmu_cache || offset + size > DIRECT_PAGE)
+        return (void *)0;
+    unsigned slot = gva / DIRECT_PAGE % MMU_CACHE_PAGES;
+    if ((write ? cpu->mmu_cache->page[slot].write : cpu->mmu_cache->page[slot].read) != page)
+        return (void *)0;
+    return cpu->mmu_cache->page[slot].view + offset;
+}
+
+/* `view` is the place of `gva`. */
+static void keep(struct cpu *cpu, uint64_t gva, uint8_t *view, bool write)
+{
+    uint64_t offset = gva % DIRECT_PAGE, page = gva - offset;
+    unsigned slot = gva / DIRECT_PAGE % MMU_CACHE_PAGES;
+
+    if (!cpu->mmu_cache)
+        return;
+    /* What may be written can also be read here, where everything runs at CPL 0. */
+    cpu->mmu_cache->page[slot].read = page;
+    cpu->mmu_cache->page[slot].write = write ? page : 1;
+    cpu->mmu_cache->page[slot].view = view - offset;
+}
+
 bool mmu_read(struct cpu *cpu, uint64_t gva, void *to, unsigned size)
 {
-    uint8_t *out = to;
+    uint8_t *out = to, *known = cached(cpu, gva, size, false);
     struct translation t;
 
+    if (known) {
+        memory_copy(out, known, size);
+        return true;
+    }
     for (unsigned n; size; size -= n, gva += n, out += n) {
         n = to_page_end(gva, size);
         if (!mmu_translate(cpu, gva, ACCESS_READ, &t))
             return false;
-        const void *view = ram_view(t.gpa, n);
-        if (view)
+        void *view = ram_view(t.gpa, n);
+        if (view) {
             memory_copy(out, view, n);
-        else
+            keep(cpu, gva, view, false);
+        } else {
             device_access(cpu, t.gpa, false, out, n);
+        }
     }
     return true;
+}
+
+/* While instructions are run ahead, writes to code that was swept are left to the guest: the page
+ * fault they cause makes the page data again. */
+static bool is_swept(const struct cpu *cpu, uint64_t gpa)
+{
+    uint64_t offset = gpa - engine.ram_base;
+    return cpu->mmu_cache && offset < engine.ram_size &&
+           engine.page_kinds[offset / DIRECT_PAGE] == DIRECT_PAGE_CODE;
 }
 
 bool mmu_write(struct cpu *cpu, uint64_t gva, const void *from, unsigned size)
 {
     const uint8_t *in = from;
+    uint8_t *known = cached(cpu, gva, size, true);
     struct translation t;
 
+    if (known) {
+        memory_copy(known, in, size);
+        return true;
+    }
     /* Both pages are checked before either is written. */
-    if (to_page_end(gva, size) < size && !mmu_translate(cpu, gva + size - 1, ACCESS_WRITE, &t))
+    if (to_page_end(gva, size) < size &&
+        (!mmu_translate(cpu, gva + size - 1, ACCESS_WRITE, &t) || is_swept(cpu, t.gpa)))
         return false;
     for (unsigned n; size; size -= n, gva += n, in += n) {
         uint8_t value[16];
         n = to_page_end(gva, size);
-        if (!mmu_translate(cpu, gva, ACCESS_WRITE, &t))
+        if (!mmu_translate(cpu, gva, ACCESS_WRITE, &t) || is_swept(cpu, t.gpa))
             return false;
         void *view = ram_view(t.gpa, n);
         if (view) {
             memory_copy(view, in, n);
+            keep(cpu, gva, view, true);
             continue;
         }
         n = n < sizeof value ? n : sizeof value;
@@ -188,9 +243,13 @@ unsigned mmu_fetch(struct cpu *cpu, uint64_t gva, uint8_t *to, unsigned size)
 
 void *mmu_pointer(struct cpu *cpu, uint64_t gva, unsigned size, enum access access, bool *fault)
 {
+    void *known = cached(cpu, gva, size, access == ACCESS_WRITE);
     struct translation t;
 
-    *fault = !mmu_translate(cpu, gva, access, &t);
+    *fault = !known && (!mmu_translate(cpu, gva, access, &t) ||
+                        (access == ACCESS_WRITE && is_swept(cpu, t.gpa)));
+    if (known)
+        return known;
     if (*fault || to_page_end(gva, size) < size)
         return (void *)0;
     return ram_view(t.gpa, size);

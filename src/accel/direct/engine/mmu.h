@@ -38,6 +38,21 @@ struct translation {
     bool executable;
 };
 
+/*
+ * Translations for a sequence of accesses: pages in guest RAM, by the low bits of their number.
+ * Like a TLB it may be out of date until it is flushed, and is flushed where a processor would.
+ */
+#define MMU_CACHE_PAGES 16
+
+struct mmu_cache {
+    struct {
+        uint64_t read, write; /* guest-virtual page that may be read, written; 1: none */
+        uint8_t *view;
+    } page[MMU_CACHE_PAGES];
+};
+
+void mmu_cache_flush(struct mmu_cache *cache);
+
 static inline bool is_canonical(uint64_t address)
 {
     return (uint64_t)((int64_t)(address << 16) >> 16) == address;
@@ -50,8 +65,8 @@ static inline bool is_canonical(uint64_t address)
 bool mmu_translate(struct cpu *cpu, uint64_t gva, enum access access, struct translation *result);
 
 /*
- * Copy between the engine and guest-virtual memory, device memory included. On false cpu->fault is
- * set; bytes before the fault may have been written.
+ * Copy between the engine and guest-virtual memory, device memory included; with cpu->mmu_cache if
+ * that is not NULL. On false cpu->fault is set; bytes before the fault may have been written.
  */
 bool mmu_read(struct cpu *cpu, uint64_t gva, void *to, unsigned size);
 bool mmu_write(struct cpu *cpu, uint64_t gva, const void *from, unsigned size);

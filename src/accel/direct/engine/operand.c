@@ -69,3 +69,18 @@ void operand_set_segment_base(uint8_t segment, uint64_t base)
     else
         __asm__ volatile("wrgsbase %0" : : "r"(base));
 }
+
+bool operand_condition(uint8_t opcode, uint64_t rflags)
+{
+    bool carry = rflags & RFLAGS_CF, zero = rflags & RFLAGS_ZF, sign = rflags & RFLAGS_SF;
+    bool overflow = rflags & RFLAGS_OF, parity = rflags & RFLAGS_PF;
+    const bool values[8] = {overflow,
+                            carry,
+                            zero,
+                            carry || zero,
+                            sign,
+                            parity,
+                            sign != overflow,
+                            zero || sign != overflow};
+    return values[opcode >> 1 & 7] != (opcode & 1);
+}

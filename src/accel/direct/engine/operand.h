@@ -28,6 +28,9 @@ static inline int64_t operand_sign_extend(uint64_t value, unsigned size)
     return (int64_t)(value << unused) >> unused;
 }
 
+/* Does the condition in the low four bits of an opcode hold? */
+bool operand_condition(uint8_t opcode, uint64_t rflags);
+
 /* The guest's segment bases, which the processor holds. */
 uint64_t operand_segment_base(uint8_t segment);
 void operand_set_segment_base(uint8_t segment, uint64_t base);

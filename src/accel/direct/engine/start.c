@@ -22,6 +22,7 @@
 #include <linux/sched.h>
 #include <linux/time.h>
 
+#include "accel/direct/engine/ahead.h"
 #include "accel/direct/engine/apic.h"
 #include "accel/direct/engine/exit.h"
 #include "accel/direct/engine/filter.h"
@@ -37,6 +38,9 @@
 #define SIGNAL_STACK_DISARM  (1u << 31)
 #define SIGEV_THREAD_ID_KIND 4
 #define PR_SET_TIMERSLACK_NS 1
+
+_Static_assert(sizeof(struct cpu) <= ENGINE_AHEAD && ENGINE_AHEAD + AHEAD_SIZE < ENGINE_START_SIZE,
+               "a thread's memory holds what it is for");
 
 struct engine engine;
 
@@ -224,6 +228,7 @@ static void start_threads(void)
         cpu->shared = engine_vcpu(i);
         cpu->state = &cpu->shared->state;
         cpu->index = i;
+        cpu->ahead = (struct ahead *)(memory + ENGINE_AHEAD);
         if (engine.area)
             cpu->trampoline = (struct trampoline_state *)(DIRECT_CONTROL + DIRECT_AREA +
                                                           DIRECT_AREA_STATES + i * DIRECT_PAGE);

@@ -6,9 +6,11 @@
 
 #include "accel/direct/engine/engine.h"
 
-/* A thread's memory: struct cpu, the stack it starts on, the stack of its signal handler. */
-#define ENGINE_STACK_SIZE 0x20000 /* a power of two: the start is found from any address inside */
-#define ENGINE_START_SIZE 0x4000
+/* A thread's memory: struct cpu, struct ahead and the stack it starts on, the stack of its signal
+ * handler. */
+#define ENGINE_STACK_SIZE 0x80000 /* a power of two: the start is found from any address inside */
+#define ENGINE_START_SIZE 0x40000
+#define ENGINE_AHEAD      0x2000
 
 /* The vCPU of the running thread. */
 static inline struct cpu *start_this_cpu(void)

@@ -21,6 +21,7 @@
 #include <asm/signal.h>
 #include <asm/ucontext.h>
 
+#include "accel/direct/engine/ahead.h"
 #include "accel/direct/engine/apic.h"
 #include "accel/direct/engine/emulate.h"
 #include "accel/direct/engine/exit.h"
@@ -38,6 +39,8 @@
 #define ERROR_IDT 2u /* #GP error code: the selector names an IDT entry */
 /* How often the same access may fault again after it was mapped before it is emulated. */
 #define RETRIES_MAX 4
+/* Traps are dense if there is less time between two of them, their own included. */
+#define DENSE_US 3
 
 static void load_state(struct cpu *cpu, const struct sigcontext_64 *frame)
 {
@@ -106,6 +109,7 @@ static void finish(struct cpu *cpu, enum result result, bool single_step)
         deliver_fault(cpu);
     else if (result == RESULT_OK && single_step)
         deliver_step(cpu);
+    cpu->emulated = result == RESULT_OK && !single_step;
 }
 
 static bool decode_here(struct cpu *cpu, struct insn *insn)
@@ -406,8 +410,10 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
 {
     struct cpu *cpu = start_this_cpu();
     struct sigcontext_64 *frame = (struct sigcontext_64 *)(void *)&context->uc_mcontext;
+    uint64_t start = rdtsc();
 
     wait_set_mode(cpu, DIRECT_MODE_ENGINE);
+    cpu->emulated = false;
     cpu->shared->traps++;
     if (!cpu->started) {
         cpu->started = true;
@@ -427,7 +433,10 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
             on_system_call(cpu);
         else
             on_exception(cpu, frame);
+        if (cpu->emulated)
+            ahead_run(cpu, start - cpu->left < DENSE_US * engine.header->tsc_khz / 1000);
     }
     prepare_return(cpu);
     store_state(cpu, frame);
+    cpu->left = rdtsc();
 }
