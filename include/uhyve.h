@@ -108,6 +108,13 @@ struct uhyve_net {
     const char *dump; /* file that receives a capture of all frames (pcap); NULL: none */
 };
 
+/* What keeps threads of the VMM that a guest has taken over from files of the host. */
+enum uhyve_isolation {
+    UHYVE_ISOLATION_NONE,   /* the checks of the library alone */
+    UHYVE_ISOLATION_NORMAL, /* no capabilities; Landlock, as far as this kernel has it */
+    UHYVE_ISOLATION_STRICT, /* the same, but no run on a kernel that lacks some of it */
+};
+
 #define UHYVE_MIB            (UINT64_C(1) << 20)
 #define UHYVE_MEMORY_MIN     (16 * UHYVE_MIB)
 #define UHYVE_MEMORY_ALIGN   (2 * UHYVE_MIB)
@@ -167,6 +174,21 @@ struct uhyve_params {
     /* Host CPU for each vCPU: affinity_count is 0 (no pinning) or cpu_count. */
     const unsigned *affinity;
     size_t affinity_count;
+
+    /*
+     * Isolation: what uhyve_run gives up before the guest starts. All of it binds the thread that
+     * calls uhyve_run, and the threads it starts later, for ever, so that there is none of it by
+     * default: call uhyve_run on a thread of its own if you want it. Threads that exist already are
+     * not bound, and share the memory of those that are. See docs/security.md.
+     */
+    enum uhyve_isolation isolation;
+    /* Permit only the system calls that the library makes while a guest runs. Others raise SIGSYS,
+     * which is fatal unless the program has a handler; this includes calls of your own in
+     * `message`. */
+    bool filter_calls;
+    /* The whole process becomes another user, without further groups; only root may. */
+    bool change_user;
+    uint32_t uid, gid;
 
     /*
      * What the guest sees of the host's files, in addition to what it creates itself. That goes to

@@ -7,12 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/descriptors.h"
 #include "cli/help.h"
 #include "cli/report.h"
 #include "cli/settings.h"
 #include "cli/signals.h"
 #include "cli/stats.h"
 #include "cli/streams.h"
+#include "cli/violation.h"
 #include "util/error.h"
 
 /* Print and release `text`. Returns the exit status: `status`, or that of a failure if it was 0. */
@@ -45,7 +47,7 @@ static int print_stats(const struct cli_settings *settings, struct uhyve_vm *vm,
     return print(&text, status);
 }
 
-static int run(struct cli_settings *settings)
+static int run(struct cli_settings *settings, struct descriptors *inherited)
 {
     struct uhyve_vm *vm;
     struct uhyve_result result;
@@ -57,6 +59,9 @@ static int run(struct cli_settings *settings)
         streams_remove_output(settings);
         return report_error(&error);
     }
+    descriptors_close(inherited);
+    if (settings->params.filter_calls)
+        violation_report();
     signals_catch(vm);
     int err = uhyve_run(vm, &result, &error);
     int signal = signals_release();
@@ -70,10 +75,12 @@ static int run(struct cli_settings *settings)
 int main(int argc, char **argv)
 {
     struct cli_settings settings;
+    struct descriptors inherited;
     struct uhyve_error error;
     struct text text = {0};
     int status;
 
+    descriptors_note(&inherited);
     if (streams_reserve() != 0)
         return UHYVE_STATUS_FAILED;
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other */
@@ -89,7 +96,7 @@ int main(int argc, char **argv)
         text_printf(&text, "uhyve %s\n", uhyve_version());
         status = print(&text, 0);
     } else {
-        status = run(&settings);
+        status = run(&settings, &inherited);
     }
     settings_free(&settings);
     return status;

@@ -12,9 +12,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "arch/x86_64/state.h"
 #include "memory/ram.h"
+#include "sandbox/calls.h"
 #include "util/log.h"
 
 /* Interrupts a thread in guest mode or in a blocking host call. Its handler does nothing; see
@@ -105,6 +107,10 @@ struct accel_vm_config {
     /* A debugger will set breakpoints and step: the accelerator does without optimisations that
      * would be in its way. Needed for vcpu_set_debug and vm_code_written. */
     bool debugged;
+    /* The VMM will become this user, and so must a process of the accelerator's. */
+    bool change_user;
+    uid_t uid;
+    gid_t gid;
     const struct log *log;
 };
 
@@ -119,7 +125,8 @@ struct accel_kernel {
 
 struct accel {
     const char *name;
-    bool shared_ram; /* guest RAM must be a file (ram_options.shared) */
+    bool shared_ram;                  /* guest RAM must be a file (ram_options.shared) */
+    const struct sandbox_call *calls; /* system calls from the creation of the vCPUs on */
     /*
      * Open what this machine has for it. Returns 0 and a handle, or -errno with the reason and the
      * remedy in *error. *degraded is set, with a reason in *error too, where guests run that do
@@ -132,6 +139,11 @@ struct accel {
     int (*vm_create)(struct accel_host *host, const struct accel_vm_config *config,
                      struct accel_vm **vm, struct uhyve_error *error);
     void (*vm_destroy)(struct accel_vm *vm);
+    /* The process in which guest code runs, if it is not the VMM's. Optional service. */
+    pid_t (*vm_process)(const struct accel_vm *vm);
+    /* Start the accelerator's own threads: none may exist before the VMM's thread has restricted
+     * itself, or they would not be bound. Returns 0 or -errno with *error filled. Optional. */
+    int (*vm_start_threads)(struct accel_vm *vm, struct uhyve_error *error);
     /* Writes to these ports may be queued and delivered, in order, before the next other exit.
      * Optional service. */
     void (*vm_coalesce_io)(struct accel_vm *vm, uint16_t port, uint8_t size);
@@ -139,6 +151,10 @@ struct accel {
      * Optional service. */
     void (*vm_map_zeros)(struct accel_vm *vm, gpa_t start, uint64_t size);
 
+    /* Writes to this port need no answer at once: they may be delivered later, some together, in
+     * the order in which the guest made all its accesses and before a user can notice. Optional
+     * service. */
+    void (*vm_delay_io)(struct accel_vm *vm, uint16_t port);
     /* Nothing is behind the ports first ... last: writes may be dropped and reads answer ones
      * without an exit. Optional service. */
     void (*vm_ignore_io)(struct accel_vm *vm, uint16_t first, uint16_t last);

@@ -10,6 +10,7 @@ static const char *const group_titles[] = {
     [CLI_GROUP_MACHINE] = "Virtual machine",
     [CLI_GROUP_NETWORK] = "Network",
     [CLI_GROUP_GUEST] = "Guest",
+    [CLI_GROUP_ISOLATION] = "Isolation",
     [CLI_GROUP_OUTPUT] = "Output",
     [CLI_GROUP_GENERAL] = "General",
 };

@@ -8,6 +8,7 @@
 
 #include "cli/affinity.h"
 #include "cli/net.h"
+#include "cli/user.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -127,6 +128,34 @@ static int set_net_dump(SETTER_PARAMETERS)
 static int set_publish(SETTER_PARAMETERS)
 {
     return net_parse_publish(settings, source, value, error);
+}
+
+static int set_file_isolation(SETTER_PARAMETERS)
+{
+    static const char *const modes[] = {
+        [UHYVE_ISOLATION_NONE] = "none",
+        [UHYVE_ISOLATION_NORMAL] = "normal",
+        [UHYVE_ISOLATION_STRICT] = "strict",
+    };
+
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (strcasecmp(value, modes[i]) == 0) {
+            settings->params.isolation = (enum uhyve_isolation)i;
+            return 0;
+        }
+    return option_refuse(source, error,
+                         "'%.80s' is not a kind of isolation (use none, normal or strict)", value);
+}
+
+static int set_no_seccomp(SETTER_PARAMETERS)
+{
+    settings->params.filter_calls = false;
+    return 0;
+}
+
+static int set_user(SETTER_PARAMETERS)
+{
+    return user_parse(settings, source, value, error);
 }
 
 static int set_env_vars(SETTER_PARAMETERS)
@@ -293,6 +322,18 @@ const struct cli_option cli_options[] = {
      .help = "how large a Hermit image may be when it is\n"
              "unpacked [default: 1G]"},
 
+    {"file-isolation", .argument = "MODE", .set = set_file_isolation, .group = CLI_GROUP_ISOLATION,
+     .toml = CLI_TOML_STRING, .section = "uhyve", .key = "file_isolation",
+     .help = "what else keeps a guest that attacks uhyve from\n"
+             "files: none, normal (Landlock as far as there is\n"
+             "some), or strict (or no run) [default: normal]"},
+    {"user", .argument = "USER[:GROUP]", .set = set_user, .group = CLI_GROUP_ISOLATION,
+     .toml = CLI_TOML_STRING, .section = "uhyve", .key = "user",
+     .help = "started by root, become this user before the\n"
+             "guest starts"},
+    {"no-seccomp", .set = set_no_seccomp, .group = CLI_GROUP_ISOLATION, .toml = CLI_TOML_BOOLEAN,
+     .section = "uhyve", .key = "no_seccomp", .help = "do not filter uhyve's own system calls"},
+
     {"output", 'o', .argument = "FILE", .set = set_output, .group = CLI_GROUP_OUTPUT,
      .toml = CLI_TOML_STRING, .section = "uhyve", .key = "output",
      .help = "write all guest output to FILE, which must not\n"
@@ -327,8 +368,6 @@ const struct cli_option cli_options[] = {
     {"file-mapping", .argument = "HOST:GUEST", .later = true},
     {"tempdir", .argument = "DIR", .later = true, .toml = CLI_TOML_STRING, .section = "uhyve",
      .key = "tempdir"},
-    {"file-isolation", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING,
-     .section = "uhyve", .key = "file_isolation"},
     {"io-mode", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING, .section = "uhyve",
      .key = "io_mode"},
     {"trace-dir", .argument = "DIR", .optional = true, .later = true},

@@ -17,6 +17,8 @@ void settings_init(struct cli_settings *settings)
 {
     *settings = (struct cli_settings){.action = CLI_RUN};
     uhyve_params_init(&settings->params);
+    settings->params.isolation = UHYVE_ISOLATION_NORMAL;
+    settings->params.filter_calls = true;
 }
 
 void settings_free(struct cli_settings *settings)

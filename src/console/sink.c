@@ -13,6 +13,13 @@
 /* Buffers handed to one system call; more are taken in several calls. */
 #define SINK_VECTORS 16
 
+const struct sandbox_call sink_calls[] = {
+    SANDBOX_CALL(writev),
+    SANDBOX_CALL(sendmsg), /* sockets */
+    SANDBOX_CALL(poll),
+    SANDBOX_END,
+};
+
 void sink_open(struct sink *sink, int fd, int stop_fd)
 {
     *sink = (struct sink){.kind = SINK_POLLED, .fd = fd, .stop_fd = stop_fd};

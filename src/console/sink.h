@@ -19,6 +19,10 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
+#include "sandbox/calls.h"
+
+extern const struct sandbox_call sink_calls[];
+
 enum sink_kind {
     SINK_NONE,   /* discards everything */
     SINK_FILE,   /* regular file */

@@ -13,6 +13,12 @@
 #include "hypercall/call.h"
 #include "util/text.h"
 
+const struct sandbox_call hypercall_file_calls[] = {
+    SANDBOX_CALL(poll),
+    SANDBOX_CALL(readv),
+    SANDBOX_END,
+};
+
 /*
  * Read from the VMM's standard input: waits for data, but not beyond the end of the VM. The wait is
  * a poll, so that the stop is never missed; the read after it can still block if another process

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "memory/ram.h"
+#include "sandbox/calls.h"
 #include "util/log.h"
 
 struct console;
@@ -50,6 +51,8 @@ enum hypercall_outcome {
 };
 
 struct hypercall;
+
+extern const struct sandbox_call hypercall_file_calls[];
 
 /* The call behind a port, or NULL. */
 const struct hypercall *hypercall_find(uint16_t port);

@@ -62,6 +62,11 @@ static int error_truncated(const struct image *image, const char *what, struct u
         image->path, what);
 }
 
+const struct sandbox_call image_calls[] = {
+    SANDBOX_CALL(pread64), /* the kernel, and its symbols for a crash report */
+    SANDBOX_END,
+};
+
 int image_read(const struct image *image, uint64_t offset, void *to, uint64_t size,
                const char *what, struct uhyve_error *error)
 {

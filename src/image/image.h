@@ -11,7 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sandbox/calls.h"
 #include "uhyve.h"
+
+extern const struct sandbox_call image_calls[];
 
 struct image {
     const char *path; /* borrowed, for messages */

@@ -1,8 +1,3 @@
-/*
- * System calls of the debugger's thread, beside those of memory allocation and locks: accept4,
- * close, eventfd2, futex, poll, read, recvfrom, rt_sigprocmask, sendto, setsockopt, shutdown,
- * tgkill, write.
- */
 #include "vm/debugger.h"
 
 #include <errno.h>
@@ -17,10 +12,18 @@
 #include "debug/gdb/listen.h"
 #include "debug/gdb/session.h"
 #include "util/error.h"
+#include "util/thread.h"
 #include "vm/vm.h"
 
 #define SEND_LIMIT_MS 5000 /* a client that takes nothing for so long is gone */
 #define END_LIMIT_MS  500  /* for the last packet */
+
+const struct sandbox_call debugger_calls[] = {
+    SANDBOX_CALL(recvfrom),
+    SANDBOX_CALL(sendto),
+    SANDBOX_CALL(shutdown, SANDBOX_EQUAL(1, SHUT_WR)),
+    SANDBOX_END,
+};
 
 struct debugger {
     struct uhyve_vm *vm;
@@ -421,7 +424,9 @@ static void fill_machine(struct debugger *debugger)
 {
     struct uhyve_vm *vm = debugger->vm;
 
-    debugger->image = realpath(vm->params.image, NULL);
+    /* The kernel of an archive is no file that GDB could read. */
+    if (vm->image.fd >= 0)
+        debugger->image = realpath(vm->params.image, NULL);
     debugger->machine = (struct gdb_machine){
         .context = vm,
         .cpu_count = vm->params.cpu_count,
@@ -470,19 +475,15 @@ int debugger_create(struct uhyve_vm *vm, struct uhyve_error *error)
 int debugger_start(struct uhyve_vm *vm, struct uhyve_error *error)
 {
     struct debugger *debugger = vm->debugger;
-    sigset_t all, old;
 
     if (!debugger)
         return 0;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int err = pthread_create(&debugger->thread, NULL, debugger_thread, debugger);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    int err = thread_start(&debugger->thread, debugger_thread, debugger, 0);
     if (err)
-        return error_set(error, UHYVE_STATUS_FAILED, err,
+        return error_set(error, UHYVE_STATUS_FAILED, -err,
                          "cannot start the thread for a debugger: %s (raise the limit on "
                          "processes: ulimit -u)",
-                         strerror(err));
+                         strerror(-err));
     debugger->has_thread = true;
     if (debugger->listener.path)
         log_notice(&vm->log, "Waiting for a local GDB connection on socket %s...",

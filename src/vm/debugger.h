@@ -9,9 +9,12 @@
 #ifndef VM_DEBUGGER_H
 #define VM_DEBUGGER_H
 
+#include "sandbox/calls.h"
 #include "uhyve.h"
 
 struct uhyve_vm;
+
+extern const struct sandbox_call debugger_calls[];
 
 /* If the parameters ask for a debugger: open its socket. Returns 0 or -errno with *error filled. */
 int debugger_create(struct uhyve_vm *vm, struct uhyve_error *error);

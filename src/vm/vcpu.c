@@ -20,10 +20,19 @@
 #include <unistd.h>
 
 #include "util/error.h"
+#include "util/thread.h"
 #include "vm/vm.h"
 
 #define KICK_INTERVAL_NS 5000000
 #define KICK_FIRST_NS    50000 /* a vCPU in the guest is out within some ten microseconds */
+
+const struct sandbox_call vcpu_calls[] = {
+    SANDBOX_CALL(write),             /* stop_fd */
+    SANDBOX_CALL(sched_setaffinity), /* --affinity; for any thread of this user's */
+    SANDBOX_CALL(rt_sigpending),     /* is there a SIGPIPE of somebody else's, and where did ... */
+    SANDBOX_CALL(rt_sigtimedwait),   /* ... ours go */
+    SANDBOX_END,
+};
 
 /* Pin the calling thread to the host CPU of this vCPU. Only an optimisation, so failure is no more
  * than a warning. */
@@ -148,28 +157,19 @@ static void install_kick_handler(void)
 
 int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error)
 {
-    static const int open_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
-    sigset_t set, old;
     int err = 0;
 
     install_kick_handler();
-    /* The program's signals are for its own threads, but a fault in one of ours is to be seen. */
-    sigfillset(&set);
-    sigdelset(&set, ACCEL_KICK_SIGNAL);
-    for (size_t i = 0; i < sizeof open_signals / sizeof *open_signals; i++)
-        sigdelset(&set, open_signals[i]);
-    pthread_sigmask(SIG_SETMASK, &set, &old);
     for (unsigned i = 1; i < vm->params.cpu_count && !err; i++) {
         struct vcpu *vcpu = &vm->vcpus[i];
-        err = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+        err = thread_start(&vcpu->thread, vcpu_thread, vcpu, ACCEL_KICK_SIGNAL);
         vcpu->has_thread = err == 0;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err)
-        return error_set(error, UHYVE_STATUS_FAILED, err,
+        return error_set(error, UHYVE_STATUS_FAILED, -err,
                          "cannot start the threads of %u virtual CPUs: %s (use a smaller -c, or "
                          "raise the limit on processes: ulimit -u)",
-                         vm->params.cpu_count, strerror(err));
+                         vm->params.cpu_count, strerror(-err));
     return 0;
 }
 

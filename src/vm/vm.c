@@ -2,7 +2,7 @@
  * The life of a virtual machine, in the order in which it happens:
  *
  *     uhyve_create   parameters -> image -> layout -> accelerator -> RAM -> console -> machine
- *     uhyve_run      vCPUs, kernel and boot structures -> run -> collect the end
+ *     uhyve_run      isolation -> vCPUs, kernel and boot structures -> run -> collect the end
  *     uhyve_destroy  release, in reverse
  */
 #include <errno.h>
@@ -14,6 +14,7 @@
 
 #include "boot/boot_info.h"
 #include "boot/fdt.h"
+#include "hermit/hypercall.h"
 #include "util/error.h"
 #include "vm/debugger.h"
 #include "vm/vm.h"
@@ -170,6 +171,9 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         .cpu_count = params->cpu_count,
         .cpu_pm = params->cpu_pm,
         .pit = params->pit,
+        .change_user = params->change_user,
+        .uid = params->uid,
+        .gid = params->gid,
         .log = &vm->log,
     };
     err = ram_alloc(&vm->ram, vm->layout.ram_base, vm->layout.ram_size, &ram_options, error);
@@ -183,6 +187,8 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
      * exit. */
     if (vm->accel->vm_ignore_io)
         vm->accel->vm_ignore_io(vm->machine, PCI_ADDRESS_PORT, PCI_DATA_PORT_LAST);
+    if (vm->accel->vm_delay_io)
+        vm->accel->vm_delay_io(vm->machine, HERMIT_V1_UART);
     if (vm->elf.interface > 1 && vm->accel->vm_coalesce_io)
         vm->accel->vm_coalesce_io(vm->machine, PCI_ADDRESS_PORT, 4);
     vm->hypercalls.ram = &vm->ram;
@@ -301,7 +307,12 @@ static int describe(struct uhyve_vm *vm, struct uhyve_error *error)
 
 static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
 {
-    int err = vcpus_start(vm, error);
+    /* From here on the rights that the caller had are gone. */
+    int err = vm_isolate(vm, error);
+    if (!err && vm->accel->vm_start_threads)
+        err = vm->accel->vm_start_threads(vm->machine, error);
+    if (!err)
+        err = vcpus_start(vm, error);
     uint64_t start = vm_now();
     if (!err)
         err = load(vm, error);

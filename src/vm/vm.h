@@ -128,12 +128,16 @@ void vm_end(struct uhyve_vm *vm, enum uhyve_outcome outcome, int exit_code,
             const struct vm_crash *crash);
 
 /* vcpu.c */
+extern const struct sandbox_call vcpu_calls[];
 int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error); /* threads of all but vCPU 0 */
 int vcpus_create_first(struct uhyve_vm *vm, struct uhyve_error *error);
 int vcpus_wait_ready(struct uhyve_vm *vm, struct uhyve_error *error);
 void vcpus_abort(struct uhyve_vm *vm); /* instead of the following: end the threads */
 void vcpus_run(struct uhyve_vm *vm);   /* until the VM stopped and all threads ended */
 void vcpu_kick(struct vcpu *vcpu);
+
+/* isolation.c: give up what is not needed any more, for ever; before there is another thread. */
+int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error);
 
 /* exits.c */
 void vcpu_run_guest(struct vcpu *vcpu);

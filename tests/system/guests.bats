@@ -422,6 +422,31 @@ END
     done
 }
 
+# A prompt appears although nothing happens after it.
+expect_prompt() {
+    : >stdout
+    "$UHYVE" "$(guest "$1")" -- -- "$2" >stdout 2>stderr 3>&- &
+    local vmm=$! seen=
+    for _ in $(seq 500); do
+        seen=$(<stdout)
+        [[ $seen == "name? " ]] && break
+        sleep 0.02
+    done
+    kill "$vmm"
+    wait "$vmm" || true
+    [[ $seen == "name? " ]] || {
+        echo "there is no prompt"
+        return 1
+    }
+}
+
+@test "text on the serial channel is shown while the guest computes or sleeps" {
+    for image in prompt-v1 prompt-v2; do
+        expect_prompt $image spin
+        expect_prompt $image halt
+    done
+}
+
 @test "SIGTERM and SIGINT end a guest that computes, idles or is halted" {
     for image in spin-forever-v1 hlt-idle-v2 hlt-forever-v2; do
         run_limited timeout --preserve-status -k 5 -s TERM 1 "$UHYVE" -c 2 "$(guest $image)"

@@ -80,7 +80,8 @@ static struct machine guest_state(const greg_t *regs)
     };
 }
 
-static void settle(greg_t *regs)
+/* Returns whether the guest's instruction has been executed. */
+static bool settle(greg_t *regs)
 {
     struct trampoline_registers registers = {regs[REG_RIP], regs[REG_RSP], regs[REG_RAX],
                                              regs[REG_RCX]};
@@ -90,6 +91,7 @@ static void settle(greg_t *regs)
     regs[REG_RSP] = (greg_t)registers.rsp;
     regs[REG_RAX] = (greg_t)registers.rax;
     regs[REG_RCX] = (greg_t)registers.rcx;
+    return registers.completed;
 }
 
 static void take_interrupt(uint64_t rip)
@@ -106,6 +108,28 @@ static void take_interrupt(uint64_t rip)
 static uint64_t pushed_flags(uint64_t rflags)
 {
     return (rflags & ~(IF | RF)) | guest.state->interrupt_flag;
+}
+
+static void port_out(uint16_t port, uint32_t data, uint8_t size)
+{
+    struct record *record = guest.record;
+    struct trampoline_state *state = guest.state;
+
+    if (guest.ports[port] == TRAMPOLINE_PORT_QUEUE && state->free_write) {
+        struct trampoline_write *write = (struct trampoline_write *)state->free_write;
+        write->data = data;
+        write->port = port;
+        write->size = size;
+        state->free_write = write->next;
+    } else if (guest.ports[port] != TRAMPOLINE_PORT_IDLE && record->out_count < 4) {
+        data &= size == 1 ? 0xff : UINT32_MAX;
+        record->outs[record->out_count++] = data | (uint64_t)port << 32 | (uint64_t)size << 48;
+    }
+}
+
+static uint64_t port_in(uint16_t port)
+{
+    return guest.ports[port] == TRAMPOLINE_PORT_IDLE ? UINT32_MAX : ANSWER;
 }
 
 /* The model: what the instruction does according to the manual. */
@@ -137,6 +161,16 @@ static bool emulate(greg_t *regs)
     case SWEEP_RDTSCP:
         regs[REG_RAX] = regs[REG_RDX] = 0;
         regs[REG_RCX] = guest.state->tsc_aux;
+        break;
+    case SWEEP_IN:
+        if (insn.opcode & 1)
+            regs[REG_RAX] = (greg_t)port_in((uint16_t)regs[REG_RDX]);
+        else
+            regs[REG_RAX] = (regs[REG_RAX] & ~0xffLL) |
+                            (greg_t)(port_in((uint16_t)regs[REG_RDX]) & 0xff);
+        break;
+    case SWEEP_OUT:
+        port_out((uint16_t)regs[REG_RDX], (uint32_t)regs[REG_RAX], insn.opcode & 1 ? 4 : 1);
         break;
     default:
         return false;
@@ -175,11 +209,9 @@ static void on_fault(int number, siginfo_t *info, void *context)
 {
     greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
     if (guest.table && trampoline_contains(guest.table, (uint64_t)regs[REG_RIP])) {
-        bool pending = *(const uint8_t *)regs[REG_RIP] == 0xF4;
-        settle(regs);
-        if (pending)
+        if (settle(regs))
             take_interrupt((uint64_t)regs[REG_RIP]);
-        else if (!emulate(regs)) /* the sequence itself has faulted */
+        else if (!emulate(regs)) /* the sequence has faulted, or asks the engine */
             guest.failed = true;
         regs[REG_RIP] = (greg_t)patch_host_address(guest.table, (uint64_t)regs[REG_RIP]);
     } else if (in_code((uint64_t)regs[REG_RIP]) && emulate(regs)) {
@@ -219,7 +251,7 @@ void guest_catch_traps(void)
 
 int guest_set_up(void **state)
 {
-    size_t size = CODE_SIZE + AREA_SIZE + 0x1000 + 2 * STACK_SIZE + 0x2000;
+    size_t size = CODE_SIZE + AREA_SIZE + 0x1000 + 2 * STACK_SIZE + 0x2000 + TRAMPOLINE_PORTS;
     uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC,
                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(memory != MAP_FAILED);
@@ -229,6 +261,9 @@ int guest_set_up(void **state)
     assert_int_equal(mprotect(guest.area + AREA_SIZE, 0x1000, PROT_NONE), 0);
     guest.state = (struct trampoline_state *)(guest.stack + 2 * STACK_SIZE);
     guest.states = (uint64_t *)(guest.stack + 2 * STACK_SIZE + 0x1000);
+    guest.ports = guest.stack + 2 * STACK_SIZE + 0x2000;
+    guest.ports[PORT_IDLE] = TRAMPOLINE_PORT_IDLE;
+    guest.ports[PORT_QUEUE] = TRAMPOLINE_PORT_QUEUE;
     return 0;
 }
 
@@ -243,8 +278,10 @@ void guest_load(const uint8_t *code, size_t size, enum trampoline_mode mode)
     memcpy(guest.code + size + sizeof leave, &exit, sizeof exit);
     struct plan_range range = {0, size + sizeof leave};
     struct plan_image image = {guest.code, CODE_SIZE, base, &range, 1, {NULL, 0}};
-    struct plan_area area = {
-        {mode, (uint64_t)guest.state}, guest.area, AREA_SIZE, (uint64_t)guest.area};
+    struct plan_area area = {{mode, (uint64_t)guest.state, (uint64_t)guest.ports},
+                             guest.area,
+                             AREA_SIZE,
+                             (uint64_t)guest.area};
     if (mode == TRAMPOLINE_SHARED)
         area.target.state = (uint64_t)guest.states;
     struct uhyve_error error;
@@ -260,6 +297,9 @@ void guest_run(const struct guest_start *start, struct record *record)
     guest.steps = 0;
     *guest.state = (struct trampoline_state){
         .interrupt_flag = start->interrupt_flag, .pending = start->pending, .tsc_aux = 0x1234567};
+    trampoline_link_writes(guest.state, (uint64_t)guest.state);
+    if (start->room)
+        guest.state->free_write = (uint64_t)&guest.state->writes[TRAMPOLINE_WRITES - start->room];
     memset(guest.stack, 0xA5, 2 * STACK_SIZE);
     uint64_t *top = (uint64_t *)(guest.stack + (start->low_stack ? 64 : STACK_SIZE));
     for (size_t i = 0; i < 16; i++)
@@ -272,6 +312,8 @@ void guest_run(const struct guest_start *start, struct record *record)
     machine_run();
     record->end = machine;
     record->interrupt_flag = guest.state->interrupt_flag;
+    record->free_write = guest.state->free_write;
+    memcpy(record->writes, guest.state->writes, sizeof record->writes);
     /* The red zone and what lies above. */
     memcpy(record->stack, top - (start->low_stack ? 8 : 16), STACK_SIZE);
 }

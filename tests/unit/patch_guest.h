@@ -20,6 +20,12 @@
 #define ARITHMETIC UINT64_C(0x8D5)
 #define STATES_MAX 64
 
+/* Ports: nothing there, writes may wait, and the engine is asked, which answers ANSWER. */
+#define PORT_IDLE  0xcf8
+#define PORT_QUEUE 0x800
+#define PORT_TRAP  0x540
+#define ANSWER     0x12345678
+
 struct machine {
     uint64_t rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp;
     uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
@@ -32,6 +38,10 @@ struct record {
     uint64_t interrupts[4]; /* RIP at which they were taken */
     size_t interrupt_count;
     uint32_t interrupt_flag;
+    uint64_t outs[4]; /* writes the engine has seen: data, port << 32, size << 48 */
+    size_t out_count;
+    uint64_t free_write;
+    struct trampoline_write writes[TRAMPOLINE_WRITES];
     uint8_t stack[STACK_SIZE];
 };
 
@@ -39,6 +49,7 @@ struct patch_guest {
     uint8_t *code, *area;
     struct trampoline_state *state; /* of the vCPU that runs */
     uint64_t *states;
+    uint8_t *ports;
     uint8_t *stack;
     struct patch_table *table;
     struct record *record;
@@ -56,6 +67,7 @@ struct guest_start {
     uint64_t flags, pushed; /* RFLAGS, and what lies on the stack */
     uint32_t interrupt_flag, pending;
     bool low_stack; /* below the next 64 bytes nothing is mapped */
+    unsigned room;  /* for port writes; 0: the list is closed */
 };
 
 /* Reads guest memory: a trampoline_read. */

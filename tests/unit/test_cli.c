@@ -229,6 +229,54 @@ static void bad_command_lines_are_refused(void **state)
     REFUSE(WORDS("k", "--", "x\xc3"), WORDS("argument 3", "UTF-8"));
 }
 
+static void isolation(void **state)
+{
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.isolation, UHYVE_ISOLATION_NORMAL);
+    assert_true(settings.params.filter_calls);
+    assert_false(settings.params.change_user);
+    MUST_LOAD("k", "--file-isolation", "none");
+    assert_int_equal(settings.params.isolation, UHYVE_ISOLATION_NONE);
+    assert_true(settings.params.filter_calls);
+    MUST_LOAD("k", "--file-isolation=Strict", "--no-seccomp");
+    assert_int_equal(settings.params.isolation, UHYVE_ISOLATION_STRICT);
+    assert_false(settings.params.filter_calls);
+    REFUSE(WORDS("k", "--file-isolation=some"),
+           WORDS("--file-isolation", "none, normal or strict"));
+
+    write_file("uhyve.toml", "[uhyve]\nfile_isolation = 'STRICT'\nno_seccomp = true\n");
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.isolation, UHYVE_ISOLATION_STRICT);
+    assert_false(settings.params.filter_calls);
+    MUST_LOAD("k", "--file-isolation=normal");
+    assert_int_equal(settings.params.isolation, UHYVE_ISOLATION_NORMAL);
+}
+
+static void another_user(void **state)
+{
+    if (geteuid() != 0) {
+        REFUSE(WORDS("k", "--user=nobody"), WORDS("--user", "only root"));
+        return;
+    }
+    MUST_LOAD("k", "--user=root");
+    assert_true(settings.params.change_user);
+    assert_int_equal(settings.params.uid, 0);
+    assert_int_equal(settings.params.gid, 0);
+    MUST_LOAD("k", "--user=4711:4712");
+    assert_int_equal(settings.params.uid, 4711);
+    assert_int_equal(settings.params.gid, 4712);
+    MUST_LOAD("k", "--user=0");
+    assert_int_equal(settings.params.gid, 0);
+    MUST_LOAD("k", "--user=4711:root");
+    assert_int_equal(settings.params.gid, 0);
+    REFUSE(WORDS("k", "--user=no-such-user"), WORDS("no user 'no-such-user'"));
+    REFUSE(WORDS("k", "--user=root:no-such-group"), WORDS("no group 'no-such-group'"));
+    REFUSE(WORDS("k", "--user=4294967294"), WORDS("write 4294967294:GROUP"));
+    REFUSE(WORDS("k", "--user=4294967295:0"), WORDS("no user '4294967295'"));
+    REFUSE(WORDS("k", "--user=:0"), WORDS("USER:GROUP"));
+    REFUSE(WORDS("k", "--user=root:"), WORDS("USER:GROUP"));
+}
+
 static void image_options(void **state)
 {
     MUST_LOAD("k");
@@ -264,8 +312,7 @@ static void image_options(void **state)
 static void options_of_later_versions(void **state)
 {
     static const char *const forms[] = {
-        "--file-mapping=a:b",  "--tempdir=t", "--file-isolation=strict",
-        "--io-mode=host=sync", "--net=tap",   "--trace-dir",
+        "--file-mapping=a:b", "--tempdir=t", "--io-mode=host=sync", "--net=tap", "--trace-dir",
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         char name[32];
@@ -503,12 +550,11 @@ static void bad_configuration_files(void **state)
 static void configuration_of_later_versions(void **state)
 {
     write_file("uhyve.toml", "net = 3\nkernel = 4\n[uhyve]\ntempdir = '/tmp'\n"
-                             "file_isolation = 'strict'\n"
                              "io_mode = 'host=direct'\nnet = 3\nfile_mapping = 4\n");
     MUST_LOAD("k");
     assert_string_equal(messages.data,
                         "1:uhyve.toml: no effect in this version of uhyve: uhyve.tempdir, "
-                        "uhyve.file_isolation, uhyve.io_mode\n");
+                        "uhyve.io_mode\n");
     setenv("RUST_LOG", "error", 1);
     MUST_LOAD("k");
     assert_int_equal(messages.size, 0);
@@ -702,6 +748,8 @@ int main(void)
         TEST(forms_of_options),
         TEST(help_and_version_come_first),
         TEST(bad_command_lines_are_refused),
+        TEST(isolation),
+        TEST(another_user),
         TEST(image_options),
         TEST(options_of_later_versions),
         TEST(debugger_port),

@@ -27,6 +27,13 @@ static void compare(bool time, size_t raised)
     assert_int_equal(actual.interrupt_count, expected.interrupt_count);
     for (size_t i = 0; i < actual.interrupt_count; i++)
         assert_int_equal(actual.interrupts[i], expected.interrupts[i]);
+    assert_int_equal(actual.out_count, expected.out_count);
+    assert_memory_equal(actual.outs, expected.outs, sizeof actual.outs);
+    assert_int_equal(actual.free_write, expected.free_write);
+    /* Beyond the end there may be a part of a write that was interrupted. */
+    for (size_t i = 0; i < TRAMPOLINE_WRITES; i++)
+        if (!actual.free_write || (uint64_t)&guest.state->writes[i] < actual.free_write)
+            assert_memory_equal(&actual.writes[i], &expected.writes[i], sizeof actual.writes[i]);
     assert_memory_equal(actual.stack + raised, expected.stack + raised,
                         sizeof actual.stack - raised);
 }
@@ -50,6 +57,16 @@ static const struct {
     {"popfq; mov", {0x9D, 0xB9, 5, 0, 0, 0}, 6, 1, 8},
     {"popfq; popfq; pushfq", {0x9D, 0x9D, 0x9C, 0x48, 0x89, 0xC8}, 6, 1, 16},
     {"rdtscp; mov", {0x0F, 0x01, 0xF9, 0x48, 0x89, 0xCE}, 6, 1},
+    {"out %al, idle", {0x66, 0xBA, 0xF8, 0x0C, 0xEE, 0x90, 0x90}, 7, 1},
+    {"out %al, waiting", {0x66, 0xBA, 0x00, 0x08, 0xEE, 0x90, 0x90}, 7, 1},
+    {"out %eax, waiting, twice",
+     {0x66, 0xBA, 0x00, 0x08, 0xEF, 0x89, 0xC8, 0xEF, 0x90, 0x90, 0x90},
+     11,
+     1},
+    {"out %eax, engine", {0x66, 0xBA, 0x40, 0x05, 0xEF, 0x90, 0x90}, 7, 1},
+    {"in %al, idle", {0x66, 0xBA, 0xF8, 0x0C, 0xEC, 0x90, 0x90}, 7, 1},
+    {"in %eax, idle; cmp", {0xED, 0x3D, 0xFF, 0xFF, 0xFF, 0xFF, 0x90}, 7, 1},
+    {"in %eax, engine; cli", {0x66, 0xBA, 0x40, 0x05, 0xED, 0xFA, 0x90}, 7, 1},
     {"two pieces", {0x9C, 0x58, 0xFA, 0x89, 0xC2, 0xA8, 1, 0x74, 1, 0xFB, 0x90}, 11, 2},
 };
 
@@ -65,6 +82,7 @@ static void run_all(enum trampoline_mode mode, bool step, bool low_stack)
                 .pushed = 2 | trap | (variant & 1 ? IF : 0) | ((uint64_t)rand() & ARITHMETIC),
                 .interrupt_flag = variant & 2 ? (uint32_t)IF : 0,
                 .pending = variant & 4 ? (uint32_t)IF : 0,
+                .room = mode == TRAMPOLINE_SHARED ? 0 : variant % 3,
             };
             bool time = strncmp(pieces[i].what, "rdtscp", 6) == 0;
             if (start.interrupt_flag) /* would have been taken before */
@@ -148,6 +166,9 @@ static const struct {
     {3, {0x0F, 0x94, 0xC0}},             /* sete %al */
     {2, {0x75, 0}},                      /* jne to the next */
     {2, {0xE3, 0}},                      /* jrcxz to the next */
+    {5, {0x66, 0xBA, 0x00, 0x08, 0xEE}}, /* out %al, waiting */
+    {5, {0x66, 0xBA, 0xF8, 0x0C, 0xED}}, /* in %eax, idle */
+    {1, {0xEE}},                         /* out %al, somewhere */
     {7, {0x48, 0x8B, 0x05, 0, 4, 0, 0}}, /* mov 0x400(%rip), %rax */
     {5, {0x48, 0x89, 0x4C, 0x24, 0xF8}}, /* mov %rcx, -8(%rsp) */
     {5, {0x48, 0x8B, 0x54, 0x24, 0xF0}}, /* mov -16(%rsp), %rdx */
@@ -240,8 +261,10 @@ static void threads_have_their_own_flag(void **state)
                                      {(uint64_t)guest.code + 64, sizeof unlock, true}};
     struct plan_image image = {guest.code, CODE_SIZE, (uint64_t)guest.code,
                                &range,     1,         {symbols, 2}};
-    struct plan_area area = {
-        {TRAMPOLINE_SHARED, (uint64_t)guest.states}, guest.area, AREA_SIZE, (uint64_t)guest.area};
+    struct plan_area area = {{TRAMPOLINE_SHARED, (uint64_t)guest.states, 0},
+                             guest.area,
+                             AREA_SIZE,
+                             (uint64_t)guest.area};
     struct plan_report report;
     free(guest.table);
     assert_int_equal(plan_make(&image, &area, &guest.table, &report, NULL), 0);

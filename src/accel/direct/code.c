@@ -51,16 +51,21 @@ static struct plan_area prepare_area(const struct accel_vm *vm, const struct acc
 {
     uint64_t address = vm->header->area_address, states = address + DIRECT_AREA_STATES;
     bool single = vm->cpu_count == 1;
-    uint64_t *pointers = (uint64_t *)(void *)(vm->control + DIRECT_AREA + DIRECT_AREA_CODE);
+    uint8_t *area = vm->control + DIRECT_AREA;
+    uint64_t *pointers = (uint64_t *)(void *)(area + DIRECT_AREA_TABLE);
 
     if (!address || !is_near(address, kernel))
         return (struct plan_area){0};
     for (unsigned i = 0; i < vm->cpu_count; i++)
         pointers[trampoline_selector(i)] = states + i * DIRECT_PAGE;
+    if (single)
+        trampoline_link_writes((struct trampoline_state *)(void *)(area + DIRECT_AREA_STATES),
+                               states);
     return (struct plan_area){
         .target = {.mode = single ? TRAMPOLINE_SINGLE : TRAMPOLINE_SHARED,
-                   .state = single ? states : address + DIRECT_AREA_CODE},
-        .bytes = vm->control + DIRECT_AREA,
+                   .state = single ? states : address + DIRECT_AREA_TABLE,
+                   .ports = address + DIRECT_AREA_PORTS},
+        .bytes = area,
         .size = DIRECT_AREA_CODE,
         .address = address,
     };
@@ -154,7 +159,7 @@ static bool patch_from(struct accel_vm *vm, gpa_t page, uint8_t *code, size_t at
             continue;
         }
         enum sweep_kind kind = sweep_classify(&insn);
-        if (kind == SWEEP_NONE || kind == SWEEP_CLI || kind == SWEEP_STI)
+        if (kind == SWEEP_NONE || sweep_traps(kind))
             continue;
         if (!add_site(vm, page + at, code[at]))
             return false;

@@ -64,18 +64,30 @@ struct accel_vcpu {
     struct spin spin;
     bool reading; /* `data` answers the current exit */
     uint8_t data[8];
+    /* Port writes that came before the exit in `held`, which is still to be reported. */
+    bool holds;
+    unsigned write_count, write_next;
+    struct trampoline_write writes[TRAMPOLINE_WRITES];
+    uint8_t write_data[4 * TRAMPOLINE_WRITES];
+    struct direct_exit held;
 };
 
 int direct_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error);
 void direct_host_close(struct accel_host *host);
+
+extern const struct sandbox_call direct_calls[];
 
 /*
  * Start the engine. `control_fd` and `ram_fd` are inherited; the header is filled in but for the
  * descriptors. Returns 0 or -errno with *error filled. process_stop kills and reaps it; allowed on
  * a zeroed structure.
  */
-int process_start(struct accel_vm *vm, struct uhyve_error *error);
+int process_start(struct accel_vm *vm, const struct accel_vm_config *config,
+                  struct uhyve_error *error);
 void process_stop(struct direct_process *process);
+
+/* Start the thread that waits for the engine's death. Returns 0 or -errno with *error filled. */
+int process_watch(struct accel_vm *vm, struct uhyve_error *error);
 
 /* Send a signal to one of the engine's threads, or to the engine if `tid` is 0. No effect if it is
  * dead. Async-signal-safe. */

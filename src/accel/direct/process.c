@@ -12,12 +12,25 @@
 
 #include "accel/direct/direct.h"
 #include "util/error.h"
+#include "util/thread.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u
 #endif
 
 #define CHILD_STACK 16384
+
+/* Once the VM is made: the engine's threads, and the shared words that both sides wait on. */
+const struct sandbox_call direct_calls[] = {
+    SANDBOX_CALL(futex),
+    SANDBOX_CALL(tgkill, SANDBOX_PEER(0)),
+    SANDBOX_CALL(kill, SANDBOX_PEER(0)),
+    SANDBOX_CALL(sched_setaffinity),
+    SANDBOX_CALL(sched_getaffinity),
+    SANDBOX_CALL(waitid, SANDBOX_EQUAL(0, P_PID), SANDBOX_PEER(1)),
+    SANDBOX_CALL(wait4, SANDBOX_PEER(0)),
+    SANDBOX_END,
+};
 
 extern const uint8_t direct_engine_start[], direct_engine_end[];
 
@@ -70,7 +83,7 @@ static int open_file(void)
     if (!mkdtemp(directory))
         return -errno;
     snprintf(path, sizeof path, "%s/engine", directory);
-    int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0700);
+    int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
     int err = out < 0 ? -errno : write_engine(out);
     if (out >= 0)
         close(out);
@@ -94,6 +107,9 @@ struct child {
     int program_fd;
     int inherited[3];
     char control_number[16];
+    bool change_user;
+    uid_t uid;
+    gid_t gid;
     int error;
 };
 
@@ -110,6 +126,11 @@ __attribute__((no_sanitize("address", "thread", "undefined"))) static int run_ch
     for (unsigned i = 0; i < 3; i++)
         if (syscall(SYS_fcntl, child->inherited[i], F_SETFD, 0) != 0)
             child->error = errno;
+    /* Of this thread only. The VMM, which will become the same user, could not signal another's. */
+    if (child->change_user && (syscall(SYS_setgroups, 0, NULL) != 0 ||
+                               syscall(SYS_setresgid, child->gid, child->gid, child->gid) != 0 ||
+                               syscall(SYS_setresuid, child->uid, child->uid, child->uid) != 0))
+        child->error = errno;
     if (!child->error) {
         syscall(SYS_execveat, child->program_fd, "", argv, envp, AT_EMPTY_PATH);
         child->error = errno;
@@ -158,19 +179,16 @@ static void *watch(void *argument)
     return NULL;
 }
 
-static int start_watcher(struct accel_vm *vm)
+int process_watch(struct accel_vm *vm, struct uhyve_error *error)
 {
-    sigset_t all, old;
+    int err = thread_start(&vm->process.watcher, watch, vm, 0);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int err = pthread_create(&vm->process.watcher, NULL, watch, vm);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     vm->process.watched = err == 0;
-    return -err;
+    return err ? failed(error, -err, "start a thread") : 0;
 }
 
-int process_start(struct accel_vm *vm, struct uhyve_error *error)
+int process_start(struct accel_vm *vm, const struct accel_vm_config *config,
+                  struct uhyve_error *error)
 {
     struct direct_process *process = &vm->process;
     int life[2];
@@ -180,7 +198,12 @@ int process_start(struct accel_vm *vm, struct uhyve_error *error)
     process->life_fd = life[1];
     vm->header->ram_fd = vm->ram->fd;
     vm->header->life_fd = life[0];
-    struct child child = {.inherited = {vm->control_fd, vm->ram->fd, life[0]}};
+    struct child child = {
+        .inherited = {vm->control_fd, vm->ram->fd, life[0]},
+        .change_user = config->change_user,
+        .uid = config->uid,
+        .gid = config->gid,
+    };
     snprintf(child.control_number, sizeof child.control_number, "%d", vm->control_fd);
 
     pid_t pid = -ENOENT;
@@ -195,8 +218,7 @@ int process_start(struct accel_vm *vm, struct uhyve_error *error)
     if (pid < 0)
         return failed(error, -pid, "start the program");
     process->pid = pid;
-    int err = start_watcher(vm);
-    return err ? failed(error, -err, "start a thread") : 0;
+    return 0;
 }
 
 void process_stop(struct direct_process *process)

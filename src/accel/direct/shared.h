@@ -43,12 +43,18 @@
 #define DIRECT_SITES_MAX  ((DIRECT_PAGE_KINDS - DIRECT_SITES) / sizeof(uint64_t))
 
 /*
- * The area of trampolines (patch/trampoline.h): code, then a page with the addresses of the vCPUs'
- * states, then a page for each state. The guest sees it at direct_header.area_address.
+ * The area of trampolines (patch/trampoline.h): code, what becomes of accesses to ports, a page
+ * with the addresses of the vCPUs' states, then a page for each state. The guest sees it at
+ * direct_header.area_address; code and ports read-only. The engine uses ports and states also where
+ * there are no trampolines.
  */
-#define DIRECT_AREA_CODE   UINT64_C(0x80000)
-#define DIRECT_AREA_STATES (DIRECT_AREA_CODE + DIRECT_PAGE)
+#define DIRECT_AREA_CODE   UINT64_C(0x80000) /* bytes of code */
+#define DIRECT_AREA_PORTS  DIRECT_AREA_CODE  /* offset; written by the VMM at any time */
+#define DIRECT_AREA_TABLE  (DIRECT_AREA_PORTS + TRAMPOLINE_PORTS)
+#define DIRECT_AREA_STATES (DIRECT_AREA_TABLE + DIRECT_PAGE)
 #define DIRECT_AREA_SIZE   (DIRECT_AREA_STATES + TRAMPOLINE_MAX_VCPUS * DIRECT_PAGE)
+
+_Static_assert(sizeof(struct trampoline_state) <= DIRECT_PAGE, "a state has one page");
 
 /* The signal that interrupts guest code in the engine. */
 #define DIRECT_KICK_SIGNAL 40
@@ -78,7 +84,8 @@ enum direct_exit_kind {
     DIRECT_EXIT_SHUTDOWN,
     DIRECT_EXIT_INTERRUPTED,
     DIRECT_EXIT_FAILED,
-    DIRECT_EXIT_SWEEP, /* the page at `gpa` is about to be executed for the first time */
+    DIRECT_EXIT_SWEEP,  /* the page at `gpa` is about to be executed for the first time */
+    DIRECT_EXIT_WRITES, /* nothing but the writes in the list */
 };
 
 struct direct_exit {
@@ -145,6 +152,7 @@ struct direct_vcpu {
     struct x86_state state;
     struct direct_msrs msrs;
     struct direct_exit exit;
+    uint32_t writes; /* that come before the exit: so many of trampoline_state.writes */
     uint32_t halted; /* HLT was executed, no interrupt has come since */
     uint64_t traps;  /* statistics */
 };
@@ -170,12 +178,6 @@ struct direct_ioapic {
     uint32_t rises; /* lines that were asserted since the engine has looked */
 };
 
-#define DIRECT_IDLE_PORT_RANGES 4
-
-struct direct_port_range {
-    uint16_t first, last;
-};
-
 /* First page. Written by the VMM before the engine starts, unless told otherwise. */
 struct direct_header {
     int32_t ram_fd;  /* descriptor numbers the engine inherits */
@@ -191,8 +193,6 @@ struct direct_header {
     uint32_t threads_ready, threads_released; /* the engine's own: futexes of its start */
 
     /* Set by the VMM at any time, values before counts. */
-    struct direct_port_range idle_ports[DIRECT_IDLE_PORT_RANGES];
-    uint32_t idle_port_count;
     uint32_t site_count;
     uint64_t area_address;           /* of the trampolines, as the guest sees them; 0: none */
     uint64_t zeros_start, zeros_end; /* reads as zero without memory */

@@ -217,18 +217,45 @@ static bool sweep(struct accel_vcpu *vcpu, gpa_t entry, struct accel_exit *exit)
     return false;
 }
 
-void direct_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit)
+/* Take the port writes that were made before the exit. */
+static void take_writes(struct accel_vcpu *vcpu)
+{
+    uint32_t count = vcpu->shared->writes;
+    const uint8_t *state = vcpu->vm->control + DIRECT_AREA + DIRECT_AREA_STATES;
+
+    vcpu->write_next = 0;
+    vcpu->write_count = count < TRAMPOLINE_WRITES ? count : TRAMPOLINE_WRITES;
+    memcpy(vcpu->writes, state + offsetof(struct trampoline_state, writes),
+           vcpu->write_count * sizeof vcpu->writes[0]);
+}
+
+/* Report the next of them, with those that follow to the same port. */
+static void deliver_writes(struct accel_vcpu *vcpu, struct accel_exit *exit)
+{
+    const struct trampoline_write *first = &vcpu->writes[vcpu->write_next], *write = first;
+    const struct trampoline_write *end = vcpu->writes + vcpu->write_count;
+    uint8_t size = first->size == 1 ? 1 : 4;
+    uint32_t count = 0;
+
+    for (; write < end && write->port == first->port && write->size == first->size; write++)
+        memcpy(vcpu->write_data + size * count++, &write->data, size);
+    vcpu->write_next += count;
+    *exit = (struct accel_exit){
+        .kind = ACCEL_EXIT_IO,
+        .queued = true,
+        .io = {.port = first->port, .size = size, .count = count, .data = vcpu->write_data},
+    };
+}
+
+/* Enter the guest and wait for its exit; false if there is none, with *exit filled. */
+static bool run_guest(struct accel_vcpu *vcpu, struct accel_exit *exit)
 {
     struct accel_vm *vm = vcpu->vm;
-    struct direct_exit copy;
 
-    if (vcpu->reading)
-        memcpy(vcpu->shared->exit.data, vcpu->data, sizeof vcpu->data);
-    vcpu->reading = false;
-    for (;;) {
+    do {
         if (atomic_load(&vm->process.dead)) {
             fail_dead(vcpu, exit);
-            return;
+            return false;
         }
         enter(vcpu);
         /* The engine may have died before `enter`, after which nobody gives the turn back. */
@@ -237,17 +264,38 @@ void direct_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit)
         if (!wait_for_turn(vcpu)) {
             process_signal(&vm->process, 0, SIGKILL);
             fail(exit, "the guest's process did not react and was ended");
+            return false;
+        }
+    } while (atomic_load(&vm->process.dead));
+    return true;
+}
+
+void direct_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit)
+{
+    if (vcpu->reading)
+        memcpy(vcpu->shared->exit.data, vcpu->data, sizeof vcpu->data);
+    vcpu->reading = false;
+    for (;;) {
+        if (!vcpu->holds) {
+            if (!run_guest(vcpu, exit))
+                return;
+            vcpu->held = vcpu->shared->exit;
+            vcpu->holds = true;
+            take_writes(vcpu);
+        }
+        if (vcpu->write_next < vcpu->write_count) {
+            deliver_writes(vcpu, exit);
             return;
         }
-        if (atomic_load(&vm->process.dead))
+        vcpu->holds = false;
+        if (vcpu->held.kind == DIRECT_EXIT_WRITES)
             continue;
-        copy = vcpu->shared->exit;
-        if (copy.kind == DIRECT_EXIT_SWEEP) {
-            if (!sweep(vcpu, copy.gpa, exit))
+        if (vcpu->held.kind == DIRECT_EXIT_SWEEP) {
+            if (!sweep(vcpu, vcpu->held.gpa, exit))
                 return;
             continue;
         }
-        if (!take_exit(vcpu, &copy, exit))
+        if (!take_exit(vcpu, &vcpu->held, exit))
             fail(exit, "the guest's process gave an answer without sense");
         return;
     }

@@ -126,12 +126,17 @@ static int direct_vm_create(struct accel_host *host, const struct accel_vm_confi
     pthread_mutex_init(&vm->lock, NULL);
     err = create_control(vm, error);
     if (!err)
-        err = process_start(vm, error);
+        err = process_start(vm, config, error);
     if (err)
         direct_vm_destroy(vm);
     else
         *result = vm;
     return err;
+}
+
+static pid_t direct_vm_process(const struct accel_vm *vm)
+{
+    return vm->process.pid;
 }
 
 static int engine_failed(struct accel_vm *vm, struct uhyve_error *error)
@@ -193,15 +198,22 @@ static void direct_vm_map_zeros(struct accel_vm *vm, gpa_t start, uint64_t size)
     __atomic_store_n(&vm->header->zeros_end, start + size, __ATOMIC_RELEASE);
 }
 
+static void set_port(struct accel_vm *vm, uint16_t port, enum trampoline_port kind)
+{
+    __atomic_store_n(vm->control + DIRECT_AREA + DIRECT_AREA_PORTS + port, (uint8_t)kind,
+                     __ATOMIC_RELEASE);
+}
+
 static void direct_vm_ignore_io(struct accel_vm *vm, uint16_t first, uint16_t last)
 {
-    struct direct_header *header = vm->header;
-    uint32_t count = header->idle_port_count;
+    for (uint32_t port = first; port <= last; port++)
+        set_port(vm, (uint16_t)port, TRAMPOLINE_PORT_IDLE);
+}
 
-    if (count >= DIRECT_IDLE_PORT_RANGES)
-        return;
-    header->idle_ports[count] = (struct direct_port_range){first, last};
-    __atomic_store_n(&header->idle_port_count, count + 1, __ATOMIC_RELEASE);
+static void direct_vm_delay_io(struct accel_vm *vm, uint16_t port)
+{
+    if (vm->cpu_count == 1)
+        set_port(vm, port, TRAMPOLINE_PORT_QUEUE);
 }
 
 /* The vCPU that a line's interrupts go to, if they go to one. What the engine wrote there may be
@@ -239,12 +251,16 @@ static int direct_vm_set_irq_line(struct accel_vm *vm, unsigned line, bool level
 const struct accel accel_direct = {
     .name = "direct",
     .shared_ram = true,
+    .calls = direct_calls,
     .host_open = direct_host_open,
     .host_close = direct_host_close,
     .vm_create = direct_vm_create,
     .vm_destroy = direct_vm_destroy,
+    .vm_process = direct_vm_process,
+    .vm_start_threads = process_watch,
     .vm_map_zeros = direct_vm_map_zeros,
     .vm_ignore_io = direct_vm_ignore_io,
+    .vm_delay_io = direct_vm_delay_io,
     .vm_kernel_loaded = code_patch_kernel,
     .vcpu_create = direct_vcpu_create,
     .vcpu_destroy = direct_vcpu_destroy,

@@ -13,6 +13,12 @@
 
 #define BACKLOG 4
 
+const struct sandbox_call gdb_listen_calls[] = {
+    SANDBOX_CALL(accept4),
+    SANDBOX_CALL(setsockopt, SANDBOX_EQUAL(1, IPPROTO_TCP), SANDBOX_EQUAL(2, TCP_NODELAY)),
+    SANDBOX_END,
+};
+
 /* A socket bound to this address, or -errno. */
 static int bind_socket(const struct sockaddr *address, socklen_t size)
 {
@@ -119,8 +125,6 @@ void gdb_listen_close(struct gdb_listener *listener)
     if (listener->fd < 0)
         return;
     close(listener->fd);
-    if (listener->path)
-        unlink(listener->path);
     listener->fd = -1;
 }
 

@@ -108,6 +108,10 @@ struct cpu {
     int32_t timer;        /* the host's timer */
     uint64_t timer_armed; /* TSC at which it fires; 0: it does not */
 
+    unsigned queued; /* port writes that wait, see queue.h */
+    bool queue_opened;
+    uint64_t queue_deadline; /* TSC */
+
     uint64_t retry_rip, retry_address; /* the last page fault that was answered with a mapping */
     unsigned retries;
 };

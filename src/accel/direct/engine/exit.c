@@ -50,6 +50,8 @@ static void leave(struct cpu *cpu, enum direct_exit_kind kind)
     struct direct_vcpu *shared = cpu->shared;
 
     shared->exit.kind = kind;
+    shared->writes = cpu->queued;
+    cpu->queued = 0;
     cpu->state->fs.base = operand_segment_base(SEGMENT_FS);
     cpu->state->gs.base = operand_segment_base(SEGMENT_GS);
     cpu->state->cr8 = shared->apic.tpr >> 4;
@@ -90,6 +92,11 @@ void exit_sweep(struct cpu *cpu, uint64_t gpa)
 {
     cpu->shared->exit.gpa = gpa;
     leave(cpu, DIRECT_EXIT_SWEEP);
+}
+
+void exit_writes(struct cpu *cpu)
+{
+    leave(cpu, DIRECT_EXIT_WRITES);
 }
 
 void exit_interrupted(struct cpu *cpu)

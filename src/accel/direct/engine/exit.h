@@ -18,6 +18,9 @@ void exit_mmio(struct cpu *cpu, uint64_t gpa, bool write, uint8_t *data, unsigne
 /* Have a page of RAM swept for sensitive instructions. */
 void exit_sweep(struct cpu *cpu, uint64_t gpa);
 
+/* Every exit also delivers the port writes that wait (queue.h); this one does nothing else. */
+void exit_writes(struct cpu *cpu);
+
 void exit_interrupted(struct cpu *cpu);
 
 /* The vCPU cannot go on. They return only if the VMM insists on going on. */

@@ -5,6 +5,7 @@
 #include "accel/direct/engine/mmu.h"
 #include "accel/direct/engine/msr.h"
 #include "accel/direct/engine/operand.h"
+#include "accel/direct/engine/queue.h"
 #include "accel/direct/engine/trap.h"
 
 static bool pop(struct cpu *cpu, unsigned index, unsigned size, uint64_t *value)
@@ -125,20 +126,13 @@ static enum result software_interrupt(struct cpu *cpu, const struct insn *insn)
     return RESULT_OK;
 }
 
-static bool is_idle_port(uint16_t port)
-{
-    const struct direct_header *header = engine.header;
-    uint32_t count = __atomic_load_n(&header->idle_port_count, __ATOMIC_ACQUIRE);
-
-    for (uint32_t i = 0; i < count && i < DIRECT_IDLE_PORT_RANGES; i++)
-        if (port >= header->idle_ports[i].first && port <= header->idle_ports[i].last)
-            return true;
-    return false;
-}
-
 static void access_port(struct cpu *cpu, uint16_t port, bool write, uint32_t *data, unsigned size)
 {
-    if (!is_idle_port(port))
+    enum trampoline_port kind = queue_port_kind(port);
+
+    if (kind == TRAMPOLINE_PORT_QUEUE && write && size != 2)
+        queue_add(cpu, port, *data, size);
+    else if (kind != TRAMPOLINE_PORT_IDLE)
         exit_io(cpu, port, write, data, size);
     else if (!write)
         *data = UINT32_MAX;

@@ -1,6 +1,7 @@
 #include "accel/direct/engine/settle.h"
 
 #include "accel/direct/engine/mmu.h"
+#include "accel/direct/engine/queue.h"
 
 static bool read_stack(void *context, uint64_t address, uint64_t *value)
 {
@@ -14,6 +15,7 @@ enum settled settle_enter(struct cpu *cpu)
 
     if (!cpu->trampoline)
         return SETTLED_OUTSIDE;
+    queue_close(cpu);
     state->rflags = (state->rflags & ~X86_RFLAGS_IF) |
                     (cpu->trampoline->interrupt_flag & X86_RFLAGS_IF);
     if (!trampoline_contains(engine.table, host))
@@ -56,5 +58,6 @@ uint64_t settle_leave(struct cpu *cpu, bool pending)
     trampoline->tsc_aux = (uint32_t)cpu->shared->msrs.tsc_aux;
     trampoline->never = 0;
     trampoline->pending = pending;
+    queue_open(cpu);
     return patch_host_address(engine.table, cpu->state->rip);
 }

@@ -15,6 +15,7 @@
 #include "accel/direct/engine/start.h"
 
 #include <asm/signal.h>
+#include <linux/capability.h>
 #include <linux/futex.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
@@ -28,6 +29,7 @@
 #include "accel/direct/engine/filter.h"
 #include "accel/direct/engine/ioapic.h"
 #include "accel/direct/engine/msr.h"
+#include "accel/direct/engine/queue.h"
 #include "accel/direct/engine/syscalls.h"
 #include "accel/direct/engine/trap.h"
 #include "accel/direct/engine/xstate.h"
@@ -137,11 +139,11 @@ static void map_area(int control_fd)
     engine.flush[0][1] = area;
     engine.flush[1][0] = end;
     engine.flush[1][1] = DIRECT_GUEST_END - end;
-    check(3, sys_mmap(area, DIRECT_AREA_CODE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED,
+    check(3, sys_mmap(area, DIRECT_AREA_TABLE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED,
                       control_fd, DIRECT_AREA));
-    check(3, sys_mmap(area + DIRECT_AREA_CODE, DIRECT_AREA_SIZE - DIRECT_AREA_CODE,
+    check(3, sys_mmap(area + DIRECT_AREA_TABLE, DIRECT_AREA_SIZE - DIRECT_AREA_TABLE,
                       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, control_fd,
-                      DIRECT_AREA + DIRECT_AREA_CODE));
+                      DIRECT_AREA + DIRECT_AREA_TABLE));
 }
 
 static void close_range(int first, int last)
@@ -185,6 +187,10 @@ static void set_limit(int resource, uint64_t value)
 
 static void drop_privileges(void)
 {
+    const struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+
+    check(4, sys_set_up(__NR_capset, (uint64_t)&header, (uint64_t)none, 0, 0));
     check(4, sys_set_up(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0));
     check(4, sys_set_up(__NR_prctl, PR_SET_DUMPABLE, 0, 0, 0));
     sys_set_up(__NR_prctl, PR_SET_NAME, (uint64_t) "uhyve-engine", 0, 0);
@@ -230,8 +236,7 @@ static void start_threads(void)
         cpu->index = i;
         cpu->ahead = (struct ahead *)(memory + ENGINE_AHEAD);
         if (engine.area)
-            cpu->trampoline = (struct trampoline_state *)(DIRECT_CONTROL + DIRECT_AREA +
-                                                          DIRECT_AREA_STATES + i * DIRECT_PAGE);
+            cpu->trampoline = queue_state(i);
         apic_reset(cpu);
         msr_reset(cpu);
         check(6, entry_clone(flags, (void *)(memory + ENGINE_START_SIZE), &cpu->shared->tid));

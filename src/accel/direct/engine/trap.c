@@ -31,6 +31,7 @@
 #include "accel/direct/engine/mmu.h"
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/privileged.h"
+#include "accel/direct/engine/queue.h"
 #include "accel/direct/engine/settle.h"
 #include "accel/direct/engine/start.h"
 #include "accel/direct/engine/wait.h"
@@ -298,6 +299,10 @@ static bool handle_event(struct cpu *cpu)
 
     if (__atomic_load_n(&cpu->shared->pending, __ATOMIC_SEQ_CST) && handle_pending(cpu, shadow))
         return true;
+    if (queue_is_due(cpu)) {
+        queue_flush(cpu);
+        return true;
+    }
     /* Also while interrupts are disabled: a timer that has run out must not be armed again and
      * again, each time to interrupt the guest before its next instruction. */
     apic_poll_timer(cpu);
@@ -324,8 +329,8 @@ static bool handle_event(struct cpu *cpu)
 /* HLT: sleep until something happens. */
 static void halt(struct cpu *cpu)
 {
+    queue_flush(cpu);
     uint32_t sequence = __atomic_load_n(&cpu->shared->sequence, __ATOMIC_SEQ_CST);
-
     wait_set_mode(cpu, DIRECT_MODE_HALTED);
     if (!handle_event(cpu)) {
         /* With interrupts disabled the timer cannot end the HLT. */

@@ -71,6 +71,8 @@ void wait_arm_timer(struct cpu *cpu)
 {
     uint64_t deadline = cpu->shared->apic.deadline;
 
+    if (cpu->queued && (!deadline || cpu->queue_deadline < deadline))
+        deadline = cpu->queue_deadline;
     if (engine.header->shares_cpus && !cpu->timer_armed) {
         uint64_t check = rdtsc() + microseconds(SPIN_CHECK_US);
         deadline = deadline && deadline < check ? deadline : check;

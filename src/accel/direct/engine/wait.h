@@ -28,7 +28,8 @@ void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline);
  */
 void wait_for_others(struct cpu *cpu);
 
-/* Have the host's timer interrupt the guest when the local APIC's timer is due. */
+/* Have the host's timer interrupt the guest when the local APIC's timer is due, or the delivery of
+ * port writes. */
 void wait_arm_timer(struct cpu *cpu);
 
 #endif

@@ -148,7 +148,7 @@ static void add_site(struct plan *plan, const struct sweep_site *site)
         plan->report.untouched++;
     } else if (add_trampoline(plan, site)) {
         return;
-    } else if (site->kind == SWEEP_CLI || site->kind == SWEEP_STI) {
+    } else if (sweep_traps(site->kind)) {
         plan->report.untouched++;
     } else {
         struct piece piece = {at, at + site->length, true};

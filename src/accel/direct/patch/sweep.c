@@ -34,6 +34,12 @@ static enum sweep_kind classify_one_byte(const struct decode_insn *insn)
         return SWEEP_FAR_TRANSFER;
     case 0xCD:
         return SWEEP_SYSTEM_CALL;
+    case 0xEC:
+    case 0xED:
+        return SWEEP_IN;
+    case 0xEE:
+    case 0xEF:
+        return SWEEP_OUT;
     case 0xFA:
         return SWEEP_CLI;
     case 0xFB:

@@ -1,7 +1,7 @@
 /*
  * Finds the instructions that a ring-0 guest must not execute natively at CPL 3 because they would
  * not trap there but do something else (sensitive instructions), and those whose traps are worth
- * avoiding (cli, sti).
+ * avoiding (cli, sti, in, out).
  *
  * Theory of operation. Both mistakes are grave: patching bytes that are data corrupts the guest,
  * and an instruction that is not found gives the guest the host's state. So every byte is decoded,
@@ -35,6 +35,8 @@ enum sweep_kind {
     SWEEP_NONE,
     SWEEP_CLI, /* traps by itself */
     SWEEP_STI, /* traps by itself */
+    SWEEP_IN,  /* traps by itself */
+    SWEEP_OUT, /* traps by itself */
     SWEEP_PUSHF,
     SWEEP_POPF,
     SWEEP_RDTSCP,
@@ -114,6 +116,12 @@ int sweep_find(const uint8_t *code, size_t size, uint64_t address,
 
 /* What an instruction is to the sweep. */
 enum sweep_kind sweep_classify(const struct decode_insn *insn);
+
+/* True for kinds that need not be patched, because they fault at CPL 3. */
+static inline bool sweep_traps(enum sweep_kind kind)
+{
+    return kind == SWEEP_CLI || kind == SWEEP_STI || kind == SWEEP_IN || kind == SWEEP_OUT;
+}
 
 static inline bool sweep_bit(const uint64_t *bits, size_t index)
 {

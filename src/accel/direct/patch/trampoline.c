@@ -160,10 +160,81 @@ static void emit_rdtscp(struct emitter *emitter, size_t start, struct patch_shap
     shape->commit = (uint8_t)(emitter->at - start);
 }
 
-static void emit_sequence(struct emitter *emitter, enum sweep_kind kind, struct patch_shape *shapes)
+/* ECX = enum trampoline_port of the port in DX, less one. */
+static void emit_look_up_port(struct emitter *emitter)
+{
+    EMIT(emitter, 0x0F, 0xB7, 0xC2); /* movzwl %dx, %eax */
+    EMIT(emitter, 0x48, 0x8D, 0x0D); /* lea ports(%rip), %rcx */
+    emit_distance(emitter, emitter->target->ports, 0);
+    EMIT(emitter, 0x0F, 0xB6, 0x0C, 0x01); /* movzbl (%rcx,%rax), %ecx */
+    EMIT(emitter, 0x8D, 0x49, 0xFF);       /* lea -1(%rcx), %ecx */
+}
+
+/* Trap unless ECX is 0. */
+static void emit_trap_unless_zero(struct emitter *emitter)
+{
+    EMIT(emitter, 0xE3, 0x01); /* jrcxz over it */
+    EMIT(emitter, 0xF4);       /* hlt */
+}
+
+/* Has no effect but its result, so it may be executed again from the start at any time. */
+static void emit_in(struct emitter *emitter, size_t start, bool byte, struct patch_shape *shape)
+{
+    emit_save(emitter);
+    shape->spilled = (uint8_t)(emitter->at - start);
+    emit_look_up_port(emitter);
+    emit_trap_unless_zero(emitter);
+    emit_restore(emitter, 0);
+    if (byte)
+        EMIT(emitter, 0xB0, 0xFF, 0x0F, 0x1F, 0x00); /* mov $-1, %al; as long as the other */
+    else
+        EMIT(emitter, 0xB8, 0xFF, 0xFF, 0xFF, 0xFF); /* mov $-1, %eax */
+    shape->commit = (uint8_t)(emitter->at - start);
+}
+
+/* Append to the list of writes. Starts with ECX = 1 less than in emit_look_up_port. */
+static void emit_queue(struct emitter *emitter, bool byte)
+{
+    uint64_t free_write = emitter->target->state + offsetof(struct trampoline_state, free_write);
+    EMIT(emitter, 0x8D, 0x49, 0xFF); /* lea -1(%rcx), %ecx */
+    emit_trap_unless_zero(emitter);
+    EMIT(emitter, 0x48, 0x8B, 0x0D); /* mov free_write(%rip), %rcx */
+    emit_distance(emitter, free_write, 0);
+    EMIT(emitter, 0xE3, 0x02, 0xEB, 0x01, 0xF4); /* trap if it is 0: jrcxz 1f; jmp 2f; 1: hlt; 2: */
+    EMIT(emitter, 0x8B, 0x84, 0x24);             /* mov -136(%rsp), %eax */
+    emit_word(emitter, -(uint32_t)TRAMPOLINE_RAX_BELOW);
+    EMIT(emitter, 0x89, 0x01); /* mov %eax, data(%rcx) */
+    EMIT(emitter, 0x66, 0x89, 0x51, offsetof(struct trampoline_write, port)); /* mov %dx */
+    EMIT(emitter, 0xC6, 0x41, offsetof(struct trampoline_write, size), byte ? 1 : 4);
+    EMIT(emitter, 0x48, 0x8B, 0x49, offsetof(struct trampoline_write, next)); /* mov to %rcx */
+    EMIT(emitter, 0x48, 0x89, 0x0D); /* mov %rcx, free_write(%rip) */
+    emit_distance(emitter, free_write, 0);
+}
+
+static void emit_out(struct emitter *emitter, size_t start, bool byte, struct patch_shape *shape)
+{
+    emit_save(emitter);
+    shape->spilled = (uint8_t)(emitter->at - start);
+    emit_look_up_port(emitter);
+    if (emitter->target->mode == TRAMPOLINE_SINGLE) {
+        EMIT(emitter, 0xE3, 0); /* jrcxz over the rest */
+        size_t from = emitter->at;
+        emit_queue(emitter, byte);
+        if (!emitter->failed)
+            emitter->to[from - 1] = (uint8_t)(emitter->at - from);
+    } else {
+        emit_trap_unless_zero(emitter);
+    }
+    shape->commit = (uint8_t)(emitter->at - start);
+    emit_restore(emitter, 0);
+}
+
+static void emit_sequence(struct emitter *emitter, const struct decode_insn *insn,
+                          enum sweep_kind kind, struct patch_shape *shapes)
 {
     size_t start = emitter->at;
     struct patch_shape shape = {0};
+    bool byte = !(insn->opcode & 1); /* of in and out */
     switch (kind) {
     case SWEEP_CLI:
         emit_cli(emitter, start, &shape);
@@ -179,6 +250,12 @@ static void emit_sequence(struct emitter *emitter, enum sweep_kind kind, struct 
         break;
     case SWEEP_RDTSCP:
         emit_rdtscp(emitter, start, &shape);
+        break;
+    case SWEEP_IN:
+        emit_in(emitter, start, byte, &shape);
+        break;
+    case SWEEP_OUT:
+        emit_out(emitter, start, byte, &shape);
         break;
     default:
         emitter->failed = true;
@@ -208,6 +285,15 @@ static void emit_moved(struct emitter *emitter, const struct decode_insn *insn, 
     }
 }
 
+void trampoline_link_writes(struct trampoline_state *state, uint64_t address)
+{
+    uint64_t first = address + offsetof(struct trampoline_state, writes);
+    for (size_t i = 0; i < TRAMPOLINE_WRITES; i++)
+        state->writes[i].next = i + 1 < TRAMPOLINE_WRITES
+                                    ? first + (i + 1) * sizeof state->writes[0]
+                                    : 0;
+}
+
 uint16_t trampoline_selector(unsigned vcpu)
 {
     static const uint8_t segments[] = {0x28, 0x30, 0x20};
@@ -221,6 +307,8 @@ bool trampoline_replaces(const struct decode_insn *insn)
     case SWEEP_STI:
     case SWEEP_PUSHF:
     case SWEEP_POPF: /* not pushfw and popfw */
+    case SWEEP_IN:   /* not inw and outw */
+    case SWEEP_OUT:
         return !(insn->prefixes & DECODE_66);
     case SWEEP_RDTSCP:
         return true;
@@ -284,7 +372,7 @@ bool trampoline_emit(const struct trampoline_target *target, struct patch *patch
         patch->steps[patch->step_count++] = (struct patch_step){(uint8_t)at, kind,
                                                                 (uint16_t)emitter.at};
         if (replaced)
-            emit_sequence(&emitter, kind, shapes);
+            emit_sequence(&emitter, &insn, kind, shapes);
         else if (trampoline_can_move(&insn))
             emit_moved(&emitter, &insn, code, patch->address + at);
         else

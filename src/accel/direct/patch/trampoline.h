@@ -1,6 +1,7 @@
 /*
  * Code that does in some nanoseconds what a trap takes a microsecond and more for: cli, sti,
- * pushfq, popfq and rdtscp on a virtual interrupt flag. A jump to it replaces the instruction and
+ * pushfq, popfq on a virtual interrupt flag, rdtscp, and in and out at ports that do not need an
+ * answer. A jump to it replaces the instruction and
  * its neighbours.
  *
  * Theory of operation. The code needs the state of the vCPU that executes it, without a register
@@ -29,6 +30,12 @@
  * the flag is set later by a sequence, that looks at `pending` after having set it, and runs into
  * HLT. A sequence has one instruction by which it takes effect, the last store or stack operation;
  * everything before can be undone, everything after only restores registers.
+ *
+ * Ports. A table tells for each port what becomes of an access. Where nothing is behind a port,
+ * writes are dropped and reads give ones. Writes that may be delivered later (a console) go into a
+ * list in the state, if there is one vCPU: with several, their order among each other would be
+ * lost. All else runs into HLT before anything has happened, and the engine takes over: the
+ * list starts empty and closed, so that the engine sees the first write, and is full at its end.
  */
 #ifndef DIRECT_PATCH_TRAMPOLINE_H
 #define DIRECT_PATCH_TRAMPOLINE_H
@@ -47,6 +54,25 @@
 #define TRAMPOLINE_SELECTORS 0x80 /* entries of the table of states: all of Linux's GDT */
 #define TRAMPOLINE_SIZE_MAX  512  /* bytes of one trampoline */
 
+/* What becomes of an access to a port. */
+enum trampoline_port {
+    TRAMPOLINE_PORT_TRAP,
+    TRAMPOLINE_PORT_IDLE,  /* nothing is there */
+    TRAMPOLINE_PORT_QUEUE, /* writes go into the list; only with one vCPU */
+};
+
+#define TRAMPOLINE_PORTS  0x10000
+#define TRAMPOLINE_WRITES 128
+
+/* A write to a port. */
+struct trampoline_write {
+    uint32_t data; /* only the first `size` bytes matter */
+    uint16_t port;
+    uint8_t size; /* 1 or 4 */
+    uint8_t reserved;
+    uint64_t next; /* guest-virtual address of the next element; 0: this is the last */
+};
+
 /*
  * What sequences and engine share of a vCPU. Only the vCPU's thread writes it, but for `pending`.
  * The guest may be able to write it too: take nothing in it on trust.
@@ -57,6 +83,9 @@ struct trampoline_state {
     uint32_t never;          /* always 0: what popfq finds instead of `pending` with IF clear */
     uint32_t reserved[127];
     uint32_t pending; /* not 0: trap as soon as the interrupt flag is set; TRAMPOLINE_IF further */
+    uint32_t reserved2;
+    uint64_t free_write; /* guest-virtual address of where the next write goes; 0: trap */
+    struct trampoline_write writes[TRAMPOLINE_WRITES];
 };
 
 _Static_assert(offsetof(struct trampoline_state, pending) ==
@@ -73,7 +102,11 @@ enum trampoline_mode {
 struct trampoline_target {
     enum trampoline_mode mode;
     uint64_t state; /* within 2 GiB of the trampolines */
+    uint64_t ports; /* address of uint8_t[TRAMPOLINE_PORTS] of enum trampoline_port, as near */
 };
+
+/* Link the writes of a state that the guest sees at `address`. */
+void trampoline_link_writes(struct trampoline_state *state, uint64_t address);
 
 /* The selector that vCPU 0 to TRAMPOLINE_MAX_VCPUS - 1 must have in ES. */
 uint16_t trampoline_selector(unsigned vcpu);

@@ -1,0 +1,80 @@
+#include "sandbox/sandbox.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sandbox/filter.h"
+#include "sandbox/privileges.h"
+#include "sandbox/runtime.h"
+#include "util/error.h"
+
+#define LISTS_MAX 32
+
+static int restrict_files(const struct sandbox *sandbox, const struct log *log,
+                          struct uhyve_error *error)
+{
+    bool strict = sandbox->isolation == UHYVE_ISOLATION_STRICT;
+    int abi = landlock_abi();
+
+    if (strict && abi < LANDLOCK_STRICT_ABI)
+        return error_set(error, UHYVE_STATUS_FAILED, abi < 0 ? -abi : ENOTSUP,
+                         "--file-isolation=strict needs Landlock as of Linux 6.2, and this kernel "
+                         "has %s (use normal, or enable Landlock with lsm= on its command line)",
+                         abi < 0 ? "none" : "an older one");
+    if (abi <= 0) {
+        log_warn(log, "this kernel has no Landlock: nothing but the checks of uhyve itself keeps "
+                      "the guest from files that are not mapped (--file-isolation=none accepts "
+                      "that)");
+        return 0;
+    }
+    int err = landlock_restrict(&sandbox->files, abi);
+    if (err)
+        return error_set(error, UHYVE_STATUS_FAILED, -err,
+                         "cannot restrict access to files with Landlock: %s (--file-isolation=none "
+                         "does without)",
+                         strerror(-err));
+    log_debug(log, "files are restricted to %zu places, with version %d of Landlock",
+              sandbox->files.path_count, abi);
+    return 0;
+}
+
+#ifndef UHYVE_SANITIZED
+static int filter_calls(const struct sandbox *sandbox, struct uhyve_error *error)
+{
+    const struct sandbox_call *lists[LISTS_MAX] = {runtime_calls};
+    struct sock_filter program[FILTER_MAX];
+    int size = -E2BIG;
+
+    if (sandbox->call_list_count < LISTS_MAX) {
+        memcpy(lists + 1, sandbox->calls, sandbox->call_list_count * sizeof *lists);
+        size = filter_build(program, lists, sandbox->call_list_count + 1, getpid(), sandbox->peer);
+    }
+    int err = size < 0 ? size : filter_install(program, size);
+    if (err)
+        return error_set(error, UHYVE_STATUS_FAILED, -err,
+                         "cannot filter system calls: %s (--no-seccomp does without)",
+                         strerror(-err));
+    return 0;
+}
+#endif
+
+int sandbox_enter(const struct sandbox *sandbox, const struct log *log, struct uhyve_error *error)
+{
+    bool isolated = sandbox->isolation != UHYVE_ISOLATION_NONE;
+    int err = 0;
+
+    if (sandbox->change_user)
+        err = privileges_become(sandbox->uid, sandbox->gid, error);
+    if (!err && isolated)
+        err = privileges_drop(error);
+    if (!err && (isolated || sandbox->filter))
+        err = privileges_forbid_new(error);
+    if (!err && isolated)
+        err = restrict_files(sandbox, log, error);
+#ifndef UHYVE_SANITIZED
+    if (!err && sandbox->filter)
+        err = filter_calls(sandbox, error);
+#endif
+    return err;
+}

@@ -1,0 +1,129 @@
+#!/usr/bin/env bats
+# What uhyve gives up before a guest starts.
+
+load helpers
+
+setup() {
+    common_setup
+    skip_unless_kvm
+}
+
+# A test that failed half-way leaves no guest behind.
+teardown() {
+    [[ -z ${vmm:-} ]] || stop
+}
+
+# Builds with sanitizers have no filter.
+skip_if_sanitized() {
+    ! grep -qaE '__(a|t)san_init' "$UHYVE" || skip "no filter in a build with sanitizers"
+}
+
+# start GUEST OPTION...: run it in the background until it prints; sets $vmm.
+start() {
+    local name=$1
+    shift
+    : >stdout
+    "$UHYVE" "$@" "$(guest "$name")" >stdout 2>stderr 3>&- &
+    vmm=$!
+    for _ in $(seq 500); do
+        [[ -s stdout ]] && return
+        sleep 0.02
+    done
+    echo "$name did not start"
+    return 1
+}
+
+# End it.
+stop() {
+    kill -KILL "$vmm" 2>/dev/null || true
+    wait "$vmm" 2>/dev/null || true
+    vmm=
+}
+
+# values KEY: what the threads of $vmm have for a key of /proc/PID/status, each value once.
+values() {
+    sed -n "s/^$1:[ \t]*//p" /proc/"$vmm"/task/*/status | tr '\t' ' ' | sort -u
+}
+
+@test "no thread of the VMM has capabilities, new privileges, or calls to spare" {
+    skip_if_sanitized
+    start spin-forever-v2 -c 3
+    (($(ls "/proc/$vmm/task" | wc -l) >= 3))
+    [[ $(values CapEff) =~ ^0+$ ]]
+    [[ $(values CapPrm) =~ ^0+$ ]]
+    [[ $(values NoNewPrivs) == 1 ]]
+    [[ $(values Seccomp) == 2 ]]
+    for child in $(pgrep -P "$vmm"); do # the engine of the accelerator 'direct'
+        ! grep -E '^Cap(Prm|Eff):.*[1-9a-f]' "/proc/$child/status"
+    done
+}
+
+@test "each layer can be left out" {
+    skip_if_sanitized
+    start spin-forever-v2 --no-seccomp
+    [[ $(values Seccomp) == 0 ]]
+    [[ $(values NoNewPrivs) == 1 ]]
+    stop
+    start spin-forever-v2 --file-isolation=none
+    [[ $(values Seccomp) == 2 ]]
+    stop
+    start spin-forever-v2 --file-isolation=none --no-seccomp
+    [[ $(values NoNewPrivs) == 0 ]]
+    [[ $(values CapEff) == $(sed -n 's/^CapEff:[ \t]*//p' /proc/self/status) ]]
+}
+
+@test "a system call out of place ends the program and is named" {
+    skip_if_sanitized
+    violate=$(dirname "$UHYVE")/../tests/system/violate.so
+    # socket, execve, and one that no kernel has
+    for call in 41:socket,\ number\ 41 59:execve,\ number\ 59 4095:number\ 4095; do
+        VIOLATE=${call%%:*} LD_PRELOAD=$violate run_uhyve "$(guest hello-v2)"
+        expect_status 125
+        expect_no_stdout
+        expect_one_error "no use for while a guest runs \\(${call#*:}\\)"
+    done
+    # A stray return value, and nothing else, without the filter.
+    VIOLATE=41 LD_PRELOAD=$violate run_uhyve --no-seccomp "$(guest hello-v2)"
+    expect_status 0
+}
+
+@test "descriptors that the program inherited are closed" {
+    exec 7</dev/null 9<"$BATS_TEST_FILENAME"
+    start spin-forever-v2
+    exec 7<&- 9<&-
+    run ls -l "/proc/$vmm/fd"
+    ! grep -F isolation.bats <<<"$output"
+    ((EUID != 0)) || grep -F "$(guest spin-forever-v2)" <<<"$output"
+    # ... but can be the image.
+    exec 7<"$(guest hello-v2)"
+    run_uhyve /dev/fd/7
+    exec 7<&-
+    expect_status 0
+    expect_stdout 'Hello from a unikernel.'
+}
+
+@test "root can run a guest as somebody else" {
+    ((EUID == 0)) || skip "needs root"
+    start spin-forever-v2 --user=65534:65533 -c 2
+    [[ $(values Uid) == '65534 65534 65534 65534' ]]
+    [[ $(values Gid) == '65533 65533 65533 65533' ]]
+    [[ -z $(values Groups) ]]
+    [[ $(values CapEff) =~ ^0+$ ]]
+    for child in $(pgrep -P "$vmm"); do
+        grep -E '^Uid:.65534.65534.65534.65534' "/proc/$child/status"
+    done
+    kill "$vmm"
+    status=0
+    wait "$vmm" || status=$?
+    expect_status 143
+}
+
+@test "nobody else can" {
+    ((EUID != 0)) || drop=(setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all)
+    cp "$UHYVE" ./program
+    chmod 755 . program
+    export TSAN_OPTIONS=exitcode=86
+    run_limited "${drop[@]}" ./program --user=nobody no-image
+    expect_status 2
+    expect_one_error '--user: only root can run a guest as another user'
+}
