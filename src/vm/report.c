@@ -23,6 +23,8 @@ static bool read_guest(void *context, gva_t address, void *to, size_t size)
         part = part < size ? part : size;
         if (!ram_read(&vm->ram, gpa, destination, part))
             return false;
+        if (vm->accel->vm_original_code)
+            vm->accel->vm_original_code(vm->machine, gpa, destination, part);
         destination += part;
         address += part;
         size -= part;

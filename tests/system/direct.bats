@@ -81,6 +81,13 @@ start() {
     done
 }
 
+@test "exceptions, flags and stacks are as the manuals say" {
+    for name in conformance-v1 conformance-v2; do
+        direct "$name"
+        expect_all_ok
+    done
+}
+
 @test "CPUs share memory and atomics" {
     options=(-c 4)
     direct smp-v2

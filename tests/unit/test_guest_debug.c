@@ -3,6 +3,8 @@
 #include "machine.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define PORT_DONE   0x10
 #define PORT_VECTOR 0x13 /* the handler of an exception or interrupt tells its vector */
@@ -13,10 +15,12 @@
 /* STEP INSTRUCTION notes in `steps` where the instruction is. */
 extern const uint8_t guest[], guest_handlers[], guest_end[];
 extern const uint8_t plain[], plain_second[], plain_third[], stepped[], stepped_end[], shadow[],
-    halting[], faulting[], writes[], write_1[], write_2[], write_3[], write_string[], reads[],
-    read_1[], read_2[], read_3[], stack_use[], stack_1[], stack_2[], stack_3[], stack_4[],
-    stack_5[], stack_6[], stack_7[], stack_8[], stack_9[], own_breakpoint[], sensitive[],
-    sensitive_pushf[], sensitive_cpuid[], vector_write[];
+    shadow_end[], interrupting[], halting[], faulting[], writes[], write_1[], write_2[], write_3[],
+    write_string[], reads[], read_1[], read_2[], read_3[], stack_use[], stack_1[], stack_2[],
+    stack_3[], stack_4[], stack_5[], stack_6[], stack_7[], stack_8[], stack_9[], own_breakpoint[],
+    sensitive[], sensitive_pushf[], sensitive_cpuid[], vectors[], vectors_1[], vectors_2[],
+    vectors_3[], vectors_4[], vectors_5[], halting_1[], halting_2[], several[], several_function[],
+    several_next[], several_watched[];
 extern const uint64_t steps[], steps_end[];
 __asm__(".macro STEP instruction:vararg\n"
         "991: \\instruction\n"
@@ -45,8 +49,8 @@ __asm__(".macro STEP instruction:vararg\n"
         "stepped:\n"
         "    STEP nop\n"
         "    STEP pushfq\n"
-        "    STEP pop %rbx\n"
-        "    STEP push %rbx\n"
+        "    STEP pop %r10\n"
+        "    STEP push %r10\n"
         "    STEP popfq\n"
         "    STEP cli\n"
         "    STEP nop\n"
@@ -78,17 +82,31 @@ __asm__(".macro STEP instruction:vararg\n"
         "    DONE\n"
 
         "shadow:\n"
-        "    cli\n"
         "    sti\n"
         "    nop\n"
-        "    mov %ss, %eax\n"
         "    mov %eax, %ss\n"
         "    nop\n"
+        "shadow_end:\n"
         "    cli\n"
+        "    DONE\n"
+        "interrupting:\n" /* x2APIC mode, enabled, and an interrupt to itself */
+        "    mov $0x1b, %ecx\n"
+        "    rdmsr\n"
+        "    or $0x400, %eax\n"
+        "    wrmsr\n"
+        "    mov $0x80f, %ecx\n"
+        "    mov $0x1ff, %eax\n"
+        "    xor %edx, %edx\n"
+        "    wrmsr\n"
+        "    mov $0x83f, %ecx\n"
+        "    mov $0x40, %eax\n"
+        "    wrmsr\n"
         "    DONE\n"
         "halting:\n"
         "    hlt\n"
+        "halting_1:\n"
         "    nop\n"
+        "halting_2:\n"
         "    DONE\n"
         "faulting:\n"
         "    mov (%rax), %rbx\n"
@@ -154,12 +172,32 @@ __asm__(".macro STEP instruction:vararg\n"
         "sensitive_cpuid:\n"
         "    cpuid\n"
         "    DONE\n"
-        "vector_write:\n"
+        "vectors:\n"
         "    movups %xmm0, (%rdi)\n"
+        "vectors_1:\n"
         "    addps 16(%rdi), %xmm1\n"
-        "    nop\n"
+        "vectors_2:\n"
+        "    cvtsi2sd 8(%rdi), %xmm2\n"
+        "vectors_3:\n"
+        "    fldl 24(%rdi)\n"
+        "vectors_4:\n"
+        "    fstpl (%rdi)\n"
+        "vectors_5:\n"
         "    DONE\n"
 
+        "several:\n"
+        "    mov $200, %ecx\n"
+        "1:  lock incq (%rdi)\n"
+        "    call several_function\n"
+        "    movups %xmm0, 128(%rdi)\n"
+        "    loop 1b\n"
+        "    DONE\n"
+        "several_function:\n"
+        "    addps %xmm1, %xmm1\n" /* the emulator does not know it */
+        "several_next:\n"
+        "    movq $1, 64(%rdi)\n"
+        "several_watched:\n"
+        "    ret\n"
         "    .balign 16\n"
         "guest_handlers:\n"
         "    .set vector, 0\n"
@@ -365,7 +403,7 @@ static void every_instruction_is_a_step(void **unused)
     }
     if (!machine.emulated) /* or one in 29 is lost */
         assert_int_equal(count, steps_end - steps);
-    uint64_t seen = state.gpr[X86_RBX] | state.gpr[X86_R8] | state.gpr[X86_R9];
+    uint64_t seen = state.gpr[X86_R10] | state.gpr[X86_R8] | state.gpr[X86_R9];
     if (is_direct()) /* KVM lets the guest see how it is done */
         assert_int_equal(seen & FLAG_TF, 0);
     step(false);
@@ -383,12 +421,106 @@ static void a_fault_is_a_step_to_its_handler(void **unused)
     expect_port(PORT_VECTOR, 14);
 }
 
+static void interrupts_wait_for_the_end_of_stepping(void **unused)
+{
+    if (!is_direct()) /* KVM does so from Linux 5.16 on */
+        return;
+    start_at(interrupting);
+    expect_port(PORT_DONE, 0);
+    get();
+    state.gpr[X86_RAX] = 16;
+    start_at(shadow);
+    step(true);
+    for (unsigned i = 0; i < 4 && state.rip != at(shadow_end); i++) {
+        machine_run(&machine);
+        assert_int_equal(machine.exit.debug.event, ACCEL_DEBUG_STEP);
+        get();
+    }
+    assert_int_equal(state.rip, at(shadow_end));
+    assert_true(state.rflags & FLAG_IF);
+    step(false);
+    expect_port(PORT_VECTOR, 0x40);
+    expect_port(PORT_DONE, 0);
+}
+
+static void a_halt_is_a_step(void **unused)
+{
+    if (!is_direct())
+        return;
+    start_at(interrupting);
+    expect_port(PORT_DONE, 0);
+    get();
+    state.rflags |= FLAG_IF;
+    start_at(halting);
+    step(true);
+    expect_event(ACCEL_DEBUG_STEP, at(halting_1));
+    expect_event(ACCEL_DEBUG_STEP, at(halting_2)); /* the interrupt is there, but held back */
+    step(false);
+    expect_port(PORT_VECTOR, 0x40);
+    expect_port(PORT_DONE, 0);
+    /* Sent elsewhere, it waits no longer. */
+    start_at(halting);
+    step(true);
+    expect_event(ACCEL_DEBUG_STEP, at(halting_1));
+    start_at(plain);
+    expect_event(ACCEL_DEBUG_STEP, at(plain_second));
+}
+
+/* Vector registers. */
+
+static void vector_registers_are_read_and_written(void **unused)
+{
+    static uint8_t area[4096], again[4096];
+    int size = machine.accel->vcpu_get_xsave(machine.vcpus[0], area, sizeof area);
+    assert_true(size >= 576);
+    assert_int_equal(machine.accel->vcpu_get_xsave(machine.vcpus[0], again, 600), 600);
+    for (unsigned i = 0; i < 256; i++)
+        area[160 + i] = (uint8_t)i; /* XMM registers */
+    area[512] |= 3;                 /* both components are there */
+    memcpy(area, &(uint16_t){0x27f}, 2);
+    assert_int_equal(
+        machine.accel->vcpu_set_xsave(machine.vcpus[0], area, machine.emulated ? 4096 : 576), 0);
+    if (!machine.emulated) {
+        get();
+        state.gpr[X86_RDI] = DATA;
+        state.cr4 |= 0x600;
+        start_at(vectors);
+        expect_port(PORT_DONE, 0);
+        assert_memory_equal((uint8_t *)machine_at(&machine, DATA) + 8, area + 160 + 8, 8);
+    } else {
+        start_at(plain);
+        expect_port(PORT_DONE, 0);
+    }
+    size = machine.accel->vcpu_get_xsave(machine.vcpus[0], again, sizeof again);
+    assert_memory_equal(again, &(uint16_t){0x27f}, 2);
+    assert_memory_equal(again + 160, area + 160, 16);
+    assert_memory_equal(again + 208, area + 208, 160);
+}
+
 /* Breakpoints in hardware. */
 
 static void set_slot(unsigned slot, enum accel_breakpoint_kind kind, gva_t address, uint8_t size)
 {
     debug.slot[slot] = (struct accel_hardware_breakpoint){kind, size, address};
     set_debug();
+}
+
+/* Instructions that the emulator does not know are executed all the same. */
+static void vector_accesses_are_noticed(void **unused)
+{
+    if (machine.emulated)
+        return;
+    get();
+    state.gpr[X86_RDI] = DATA;
+    state.cr4 |= 0x600; /* OSFXSR, OSXMMEXCPT */
+    set_slot(0, ACCEL_BREAK_WRITE, DATA + 4, 4);
+    set_slot(1, ACCEL_BREAK_ACCESS, DATA + 24, 8);
+    start_at(vectors);
+    expect_slot(0, at(vectors_1));
+    expect_slot(1, at(vectors_2));
+    expect_slot(1, at(vectors_4));
+    expect_slot(0, at(vectors_5));
+    expect_port(PORT_DONE, 0);
 }
 
 static void impossible_breakpoints_are_refused(void **unused)
@@ -480,6 +612,97 @@ static void a_watched_step_reports_the_access(void **unused)
     expect_event(ACCEL_DEBUG_STEP, at(writes) + 8);
 }
 
+/* Several CPUs: vCPU 1 has breakpoints that are not for vCPU 0, which gets in its way. */
+
+static void prepare(unsigned index)
+{
+    struct x86_state its;
+    assert_int_equal(machine.accel->vcpu_get_state(machine.vcpus[index], &its), 0);
+    its.rip = at(several);
+    its.gpr[X86_RDI] = DATA;
+    its.cr4 |= 0x600;
+    assert_int_equal(machine.accel->vcpu_set_state(machine.vcpus[index], &its), 0);
+}
+
+static void set_debug_of(unsigned index, const struct accel_debug *its)
+{
+    assert_int_equal(machine.accel->vcpu_set_debug(machine.vcpus[index], its), 0);
+}
+
+static void run_of(unsigned index, struct accel_exit *exit)
+{
+    do
+        machine.accel->vcpu_run(machine.vcpus[index], exit);
+    while (exit->kind == ACCEL_EXIT_INTERRUPTED);
+}
+
+static unsigned seen_executions, seen_writes, wrong_exits;
+static atomic_bool finished;
+
+static void *run_debugged(void *unused)
+{
+    const struct accel_debug watching = {
+        .slot = {{ACCEL_BREAK_EXECUTE, 1, at(several_function)}, {ACCEL_BREAK_WRITE, 8, DATA + 64}},
+    };
+    struct accel_debug stepping = {.step = true};
+    struct accel_exit exit = {0};
+
+    machine_create_vcpu(&machine, 1);
+    prepare(1);
+    set_debug_of(1, &watching);
+    for (run_of(1, &exit); exit.kind == ACCEL_EXIT_DEBUG; run_of(1, &exit)) {
+        if (exit.debug.event != ACCEL_DEBUG_HARDWARE)
+            wrong_exits++;
+        else if (exit.debug.slot == 1)
+            seen_writes += exit.debug.rip == at(several_watched);
+        else {
+            seen_executions += exit.debug.rip == at(several_function);
+            set_debug_of(1, &stepping);
+            run_of(1, &exit);
+            wrong_exits += exit.kind != ACCEL_EXIT_DEBUG || exit.debug.event != ACCEL_DEBUG_STEP ||
+                           exit.debug.rip != at(several_next);
+            set_debug_of(1, &watching);
+        }
+    }
+    wrong_exits += exit.kind != ACCEL_EXIT_IO || exit.io.port != PORT_DONE;
+    atomic_store(&finished, true);
+    return NULL;
+}
+
+static void breakpoints_of_one_cpu_are_no_matter_to_another(void **unused)
+{
+    pthread_t thread;
+
+    if (!is_direct())
+        return;
+    seen_executions = seen_writes = wrong_exits = 0;
+    atomic_store(&finished, false);
+    debug.enabled = false;
+    set_debug();
+    assert_int_equal(pthread_create(&thread, NULL, run_debugged, NULL), 0);
+    unsigned rounds = 1; /* that of vCPU 1 */
+    do {
+        rounds++;
+        prepare(0);
+        expect_port(PORT_DONE, 0);
+    } while (!atomic_load(&finished));
+    pthread_join(thread, NULL);
+    assert_int_equal(wrong_exits, 0);
+    assert_int_equal(seen_executions, 200);
+    assert_int_equal(seen_writes, 200);
+    assert_int_equal(*(uint64_t *)machine_at(&machine, DATA), rounds * 200);
+}
+
+static int set_up_two(void **unused)
+{
+    debug = (struct accel_debug){.enabled = true};
+    machine_create(&machine, 2, guest, (size_t)(guest_end - guest), 0,
+                   (size_t)(guest_handlers - guest));
+    set_debug();
+    get();
+    return 0;
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -489,12 +712,18 @@ int main(void)
         TEST(sensitive_instructions_can_have_breakpoints),
         TEST(every_instruction_is_a_step),
         TEST(a_fault_is_a_step_to_its_handler),
+        TEST(interrupts_wait_for_the_end_of_stepping),
+        TEST(a_halt_is_a_step),
+        TEST(vector_registers_are_read_and_written),
         TEST(impossible_breakpoints_are_refused),
         TEST(execution_is_noticed),
         TEST(writes_are_noticed),
         TEST(accesses_are_noticed),
         TEST(the_stack_can_be_watched),
         TEST(a_watched_step_reports_the_access),
+        TEST(vector_accesses_are_noticed),
+        cmocka_unit_test_setup_teardown(breakpoints_of_one_cpu_are_no_matter_to_another, set_up_two,
+                                        tear_down),
     };
     return MACHINE_RUN_TESTS(tests);
 }

@@ -125,13 +125,33 @@ int code_patch_kernel(struct accel_vm *vm, const struct accel_kernel *kernel,
         log_debug(
             vm->log, "%zu sensitive instructions: %zu in %zu trampolines, %zu traps, %zu doubtful",
             report.sites, report.replaced, report.trampolines, report.trapped, report.doubtful);
-    free(table);
+    vm->table = table;
     code_map_free(&map);
     return err;
 }
 
+uint32_t code_find_site(const struct accel_vm *vm, gpa_t gpa)
+{
+    const uint64_t *sites = code_sites(vm);
+    uint32_t low = 0, high = vm->site_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (sites[middle] >> 8 < gpa)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool is_site(const struct accel_vm *vm, gpa_t gpa)
+{
+    uint32_t at = code_find_site(vm, gpa);
+    return at < vm->site_count && code_sites(vm)[at] >> 8 == gpa;
+}
+
 /* Insert in order. vCPUs search the table meanwhile: it stays sorted and complete at every step. */
-static bool add_site(struct accel_vm *vm, gpa_t gpa, uint8_t byte)
+bool code_add_site(struct accel_vm *vm, gpa_t gpa, uint8_t byte)
 {
     uint64_t *sites = (uint64_t *)(void *)(vm->control + DIRECT_SITES);
     uint64_t site = gpa << 8 | byte;
@@ -147,36 +167,108 @@ static bool add_site(struct accel_vm *vm, gpa_t gpa, uint8_t byte)
     return true;
 }
 
-/* Nothing proves the boundaries in a single page. Code is written to be executed from `entry` on,
- * so they are right from there. */
-static bool patch_from(struct accel_vm *vm, gpa_t page, uint8_t *code, size_t at, size_t end)
+void code_remove_site(struct accel_vm *vm, gpa_t gpa)
 {
+    uint64_t *sites = (uint64_t *)(void *)(vm->control + DIRECT_SITES);
+
+    if (!is_site(vm, gpa))
+        return;
+    for (uint32_t at = code_find_site(vm, gpa) + 1; at < vm->site_count; at++)
+        __atomic_store_n(&sites[at - 1], sites[at], __ATOMIC_RELEASE);
+    __atomic_store_n(&vm->header->site_count, --vm->site_count, __ATOMIC_SEQ_CST);
+}
+
+void code_original(struct accel_vm *vm, gpa_t gpa, void *copy, size_t size)
+{
+    uint8_t *bytes = copy;
+
+    if (vm->table)
+        patch_original(vm->table, gpa, bytes, size);
+    for (uint32_t i = code_find_site(vm, gpa);
+         i < vm->site_count && (code_sites(vm)[i] >> 8) - gpa < size; i++) {
+        uint8_t *byte = &bytes[(code_sites(vm)[i] >> 8) - gpa];
+        if (*byte == DIRECT_TRAP)
+            *byte = (uint8_t)code_sites(vm)[i];
+    }
+}
+
+bool code_patch_range(struct accel_vm *vm, gpa_t gpa, size_t size)
+{
+    uint8_t *code = ram_at(vm->ram, gpa, size), original[DIRECT_PAGE];
     struct decode_insn insn;
 
-    for (; at < end; at += insn.length) {
-        if (!decode(code + at, end - at, &insn)) {
+    memcpy(original, code, size);
+    code_original(vm, gpa, original, size);
+    for (size_t at = 0; at < size; at += insn.length) {
+        if (!decode(original + at, size - at, &insn)) {
             insn.length = 1;
             continue;
         }
         enum sweep_kind kind = sweep_classify(&insn);
-        if (kind == SWEEP_NONE || sweep_traps(kind))
+        if (kind == SWEEP_NONE || sweep_traps(kind) || code[at] == DIRECT_TRAP ||
+            is_site(vm, gpa + at))
             continue;
-        if (!add_site(vm, page + at, code[at]))
+        if (!code_add_site(vm, gpa + at, code[at]))
             return false;
         __atomic_store_n(&code[at], DIRECT_TRAP, __ATOMIC_RELEASE);
     }
     return true;
 }
 
+/* Nothing proves the boundaries in a single page. Code is written to be executed from `entry` on,
+ * so they are right from there. */
 int code_patch_page(struct accel_vm *vm, gpa_t page, gpa_t entry)
 {
-    uint8_t *code = ram_at(vm->ram, page, DIRECT_PAGE);
-    size_t start = entry - page;
-
     pthread_mutex_lock(&vm->lock);
-    bool done = patch_from(vm, page, code, 0, start) &&
-                patch_from(vm, page, code, start, DIRECT_PAGE);
+    bool done = code_patch_range(vm, page, entry - page) &&
+                code_patch_range(vm, entry, page + DIRECT_PAGE - entry);
     mark_pages(vm, page, DIRECT_PAGE, DIRECT_PAGE_CODE);
+    pthread_mutex_unlock(&vm->lock);
+    if (done && vm->debugged)
+        debug_page_swept(vm);
+    return done ? 0 : -ENOSPC;
+}
+
+/* If the original is back where a trap belongs, the trap goes back too. A breakpoint instruction
+ * stays as long as it is there. */
+static void put_trap_back(struct accel_vm *vm, gpa_t gpa, uint8_t original)
+{
+    uint8_t *byte = ram_at(vm->ram, gpa, 1);
+    if (byte && *byte == original)
+        __atomic_store_n(byte, DIRECT_TRAP, __ATOMIC_SEQ_CST);
+}
+
+static bool patch_written(struct accel_vm *vm, gpa_t gpa, size_t size)
+{
+    bool done = true;
+
+    for (size_t part; size && done; gpa += part, size -= part) {
+        part = align_down(gpa, DIRECT_PAGE) + DIRECT_PAGE - gpa;
+        part = part < size ? part : size;
+        uint64_t page = (gpa - vm->ram->base) / DIRECT_PAGE;
+        if (vm->control[DIRECT_PAGE_KINDS + page] != DIRECT_PAGE_DATA)
+            done = code_patch_range(vm, gpa, part);
+    }
+    return done;
+}
+
+int code_written(struct accel_vm *vm, gpa_t gpa, size_t size)
+{
+    bool done = true;
+
+    if (!vm->debugged || !ram_at(vm->ram, gpa, size))
+        return -EINVAL;
+    pthread_mutex_lock(&vm->lock);
+    for (size_t i = 0; vm->table && i < vm->table->count; i++)
+        if (vm->table->list[i].address - gpa < size)
+            put_trap_back(vm, vm->table->list[i].address, vm->table->list[i].original[0]);
+    for (uint32_t i = code_find_site(vm, gpa);
+         i < vm->site_count && (code_sites(vm)[i] >> 8) - gpa < size; i++)
+        put_trap_back(vm, code_sites(vm)[i] >> 8, (uint8_t)code_sites(vm)[i]);
+    debug_code_written(vm, gpa, size);
+    /* A single byte is a breakpoint that comes or goes, or not an instruction. */
+    if (size > 1)
+        done = patch_written(vm, gpa, size);
     pthread_mutex_unlock(&vm->lock);
     return done ? 0 : -ENOSPC;
 }

@@ -8,6 +8,7 @@
  *     vm.c       a VM and its control memory (shared.h)
  *     vcpu.c     entering the guest, and what comes back
  *     code.c     finding and patching instructions that do not trap by themselves
+ *     debug.c    breakpoints and steps for a debugger
  *     tsc.c      frequency of the time stamp counter
  *
  * The engine can die at any moment, for instance because the host runs out of memory. A watcher
@@ -40,6 +41,15 @@ struct tsc_sample {
     uint64_t ns;
 };
 
+/* A trap byte in guest code for breakpoints of the kind that hardware has. */
+struct code_break {
+    gpa_t gpa;
+    unsigned users; /* slots of vCPUs; 0: this one is free */
+    bool inserted;  /* else there is a breakpoint instruction, or a trap, for a reason of its own */
+};
+
+#define CODE_BREAKS 16
+
 struct accel_vm {
     const struct ram *ram;
     const struct log *log;
@@ -50,9 +60,13 @@ struct accel_vm {
     size_t control_size;
     struct direct_header *header; /* its first page */
     struct tsc_sample tsc_start;
-    pthread_mutex_t lock; /* sites, page kinds, start-up */
+    pthread_mutex_t lock; /* sites, page kinds, breakpoints, start-up */
     bool ready;
     uint32_t site_count;
+    struct patch_table *table; /* the kernel's patches; NULL: there is no kernel */
+    bool debugged;
+    struct code_break breaks[CODE_BREAKS];
+    struct accel_vcpu *vcpus[DIRECT_CPUS_MAX];
     uint32_t spin_us; /* how long the two sides of a vCPU wait actively for each other */
 };
 
@@ -64,6 +78,8 @@ struct accel_vcpu {
     struct spin spin;
     bool reading; /* `data` answers the current exit */
     uint8_t data[8];
+    struct accel_debug debug;
+    struct code_break *breaks[ACCEL_HARDWARE_BREAKPOINTS]; /* of slots; NULL: not inserted */
     /* Port writes that came before the exit in `held`, which is still to be reported. */
     bool holds;
     unsigned write_count, write_next;
@@ -103,6 +119,10 @@ void vm_engine_died(struct accel_vm *vm);
 int vm_wait_ready(struct accel_vm *vm, struct uhyve_error *error);
 
 struct direct_vcpu *vm_shared_vcpu(const struct accel_vm *vm, unsigned index);
+static inline void *vm_xsave_area(const struct accel_vm *vm, unsigned index)
+{
+    return vm->control + DIRECT_XSAVE + (size_t)index * DIRECT_PAGE;
+}
 
 /* Make one of DIRECT_PENDING_* pending and get the vCPU's attention. Async-signal-safe. */
 void vcpu_notify(const struct accel_vm *vm, unsigned index, uint32_t pending);
@@ -126,6 +146,35 @@ int code_patch_kernel(struct accel_vm *vm, const struct accel_kernel *kernel,
 /* Patch the page of guest RAM at `page`, which is going to be executed from `entry` on. Returns 0
  * or -ENOSPC. */
 int code_patch_page(struct accel_vm *vm, gpa_t page, gpa_t entry);
+
+/* The instruction at `gpa` was `byte` before it became a trap, or is no more. Under the lock. */
+bool code_add_site(struct accel_vm *vm, gpa_t gpa, uint8_t byte);
+void code_remove_site(struct accel_vm *vm, gpa_t gpa);
+/* Index of the first site at or above `gpa`; there are vm->site_count. */
+uint32_t code_find_site(const struct accel_vm *vm, gpa_t gpa);
+static inline const uint64_t *code_sites(const struct accel_vm *vm)
+{
+    return (const uint64_t *)(const void *)(vm->control + DIRECT_SITES);
+}
+
+/* Make traps of the sensitive instructions in [gpa, gpa + size), which lies in one page and starts
+ * with an instruction. Under the lock. */
+bool code_patch_range(struct accel_vm *vm, gpa_t gpa, size_t size);
+
+void code_original(struct accel_vm *vm, gpa_t gpa, void *copy, size_t size);
+int code_written(struct accel_vm *vm, gpa_t gpa, size_t size);
+
+/* debug.c */
+int direct_vcpu_set_debug(struct accel_vcpu *vcpu, const struct accel_debug *debug);
+int direct_vcpu_inject_breakpoint(struct accel_vcpu *vcpu);
+/* A page has become code: there may be breakpoints for it. */
+void debug_page_swept(struct accel_vm *vm);
+/* Code has changed: put trap bytes back. Under the lock. */
+void debug_code_written(struct accel_vm *vm, gpa_t gpa, size_t size);
+void debug_vcpu_gone(struct accel_vcpu *vcpu);
+
+int direct_vcpu_get_xsave(struct accel_vcpu *vcpu, void *area, size_t size);
+int direct_vcpu_set_xsave(struct accel_vcpu *vcpu, const void *area, size_t size);
 
 struct tsc_sample tsc_sample_now(void);
 /* Frequency in kHz, as the processor tells it or measured since `start`; takes up to 2 ms. */

@@ -35,7 +35,8 @@
 
 /* Offsets in the control memory. */
 #define DIRECT_VCPUS      UINT64_C(0x1000)    /* one page each */
-#define DIRECT_TABLE      UINT64_C(0x200000)  /* struct patch_table: the kernel's patches */
+#define DIRECT_XSAVE      UINT64_C(0x110000)  /* the same, for the registers of XSAVE */
+#define DIRECT_TABLE      UINT64_C(0x210000)  /* struct patch_table: the kernel's patches */
 #define DIRECT_AREA       UINT64_C(0xd00000)  /* trampolines; mapped for the guest as well */
 #define DIRECT_SITES      UINT64_C(0xe00000)  /* patches of code that came later */
 #define DIRECT_PAGE_KINDS UINT64_C(0x1000000) /* one byte for each 4 KiB page of RAM */
@@ -84,13 +85,22 @@ enum direct_exit_kind {
     DIRECT_EXIT_SHUTDOWN,
     DIRECT_EXIT_INTERRUPTED,
     DIRECT_EXIT_FAILED,
+    DIRECT_EXIT_DEBUG,
     DIRECT_EXIT_SWEEP,  /* the page at `gpa` is about to be executed for the first time */
     DIRECT_EXIT_WRITES, /* nothing but the writes in the list */
 };
 
+/* As in accel.h. */
+enum direct_debug_event {
+    DIRECT_DEBUG_STEP,
+    DIRECT_DEBUG_BREAKPOINT,
+    DIRECT_DEBUG_HARDWARE,
+};
+
 struct direct_exit {
     uint32_t kind;
-    uint32_t size; /* bytes of `data` */
+    uint32_t event, slot; /* DEBUG */
+    uint32_t size;        /* bytes of `data` */
     uint32_t write;
     uint32_t port;
     uint64_t gpa;
@@ -132,6 +142,37 @@ struct direct_msrs {
     uint64_t xcr0;
 };
 
+#define DIRECT_BREAKPOINTS 4
+
+/* As in accel.h. */
+enum direct_breakpoint_kind {
+    DIRECT_BREAK_NONE,
+    DIRECT_BREAK_EXECUTE,
+    DIRECT_BREAK_WRITE,
+    DIRECT_BREAK_ACCESS,
+};
+
+struct direct_breakpoint {
+    uint64_t address;
+    uint32_t kind;
+    uint32_t size;
+};
+
+/* What a debugger wants of a vCPU. Written by the VMM while it is its turn. */
+struct direct_debug {
+    uint32_t enabled; /* INT3 is for the debugger */
+    uint32_t step;
+    uint32_t inject; /* an INT3 at RIP is the guest's */
+    struct direct_breakpoint slot[DIRECT_BREAKPOINTS];
+};
+
+/* What else the VMM can give the turn away for, before the guest goes on. */
+enum direct_request {
+    DIRECT_REQUEST_RUN,
+    DIRECT_REQUEST_GET_XSAVE, /* fill the vCPU's page at DIRECT_XSAVE */
+    DIRECT_REQUEST_SET_XSAVE, /* take over what is there */
+};
+
 struct direct_vcpu {
     /* Whose turn it is; a futex. A side that is about to sleep says so, which saves the other a
      * system call if it does not. */
@@ -152,9 +193,12 @@ struct direct_vcpu {
     struct x86_state state;
     struct direct_msrs msrs;
     struct direct_exit exit;
-    uint32_t writes; /* that come before the exit: so many of trampoline_state.writes */
-    uint32_t halted; /* HLT was executed, no interrupt has come since */
-    uint64_t traps;  /* statistics */
+    struct direct_debug debug;
+    uint32_t request;    /* enum direct_request; back to RUN when done */
+    uint32_t xsave_size; /* bytes, of the page at DIRECT_XSAVE */
+    uint32_t writes;     /* that come before the exit: so many of trampoline_state.writes */
+    uint32_t halted;     /* HLT was executed, no interrupt has come since */
+    uint64_t traps;      /* statistics */
 };
 
 _Static_assert(sizeof(struct direct_vcpu) <= DIRECT_PAGE, "a vCPU has one page");
@@ -191,6 +235,8 @@ struct direct_header {
     uint32_t failed_step;    /* set by the engine */
     int32_t pid;             /* set by the engine */
     uint32_t threads_ready, threads_released; /* the engine's own: futexes of its start */
+    uint32_t debugged;                        /* accel_vm_config.debugged */
+    uint32_t gate;                            /* the engine's own: a futex of lift.c */
 
     /* Set by the VMM at any time, values before counts. */
     uint32_t site_count;

@@ -19,6 +19,8 @@
 /* How long the engine may take to react to a kick before it counts as taken over by the guest. */
 #define KICK_TIMEOUT_NS 2000000000
 
+#define XSAVE_LEGACY_SIZE 576 /* with the header */
+
 int direct_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **result,
                        struct uhyve_error *error)
 {
@@ -36,12 +38,16 @@ int direct_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         sched_setaffinity(vcpu->shared->tid, sizeof set, &set);
+    pthread_mutex_lock(&vm->lock);
+    vm->vcpus[index] = vcpu;
+    pthread_mutex_unlock(&vm->lock);
     *result = vcpu;
     return 0;
 }
 
 void direct_vcpu_destroy(struct accel_vcpu *vcpu)
 {
+    debug_vcpu_gone(vcpu);
     free(vcpu);
 }
 
@@ -80,6 +86,9 @@ int direct_vcpu_get_state(struct accel_vcpu *vcpu, struct x86_state *state)
 
 int direct_vcpu_set_state(struct accel_vcpu *vcpu, const struct x86_state *state)
 {
+    /* A vCPU that waits in HLT does so no longer when it is sent elsewhere. */
+    if (state->rip != vcpu->shared->state.rip)
+        vcpu->shared->halted = false;
     vcpu->shared->state = *state;
     return 0;
 }
@@ -185,6 +194,16 @@ static bool take_exit(struct accel_vcpu *vcpu, const struct direct_exit *from,
         atomic_store(&vcpu->kicked, false);
         *exit = (struct accel_exit){.kind = ACCEL_EXIT_INTERRUPTED};
         return true;
+    case DIRECT_EXIT_DEBUG:
+        if (from->event > DIRECT_DEBUG_HARDWARE || from->slot >= ACCEL_HARDWARE_BREAKPOINTS)
+            return false;
+        *exit = (struct accel_exit){
+            .kind = ACCEL_EXIT_DEBUG,
+            .debug = {.event = (enum accel_debug_event)from->event,
+                      .slot = from->slot,
+                      .rip = vcpu->shared->state.rip},
+        };
+        return true;
     case DIRECT_EXIT_FAILED:
         *exit = (struct accel_exit){.kind = ACCEL_EXIT_FAILED};
         memcpy(exit->reason, from->reason, sizeof from->reason - 1);
@@ -215,6 +234,39 @@ static bool sweep(struct accel_vcpu *vcpu, gpa_t entry, struct accel_exit *exit)
         return true;
     fail(exit, "the guest runs code that cannot be prepared for the accelerator 'direct'");
     return false;
+}
+
+/* Have the engine do something for the VMM while the guest waits. */
+static int request(struct accel_vcpu *vcpu, enum direct_request what)
+{
+    vcpu->shared->request = what;
+    enter(vcpu);
+    if (atomic_load(&vcpu->vm->process.dead))
+        vm_engine_died(vcpu->vm);
+    return wait_for_turn(vcpu) && !atomic_load(&vcpu->vm->process.dead) ? 0 : -EIO;
+}
+
+int direct_vcpu_get_xsave(struct accel_vcpu *vcpu, void *area, size_t size)
+{
+    int err = request(vcpu, DIRECT_REQUEST_GET_XSAVE);
+    uint32_t stored = vcpu->shared->xsave_size;
+
+    if (err)
+        return err;
+    size = size < stored ? size : stored;
+    size = size < DIRECT_PAGE ? size : DIRECT_PAGE;
+    memcpy(area, vm_xsave_area(vcpu->vm, vcpu->index), size);
+    return (int)size;
+}
+
+int direct_vcpu_set_xsave(struct accel_vcpu *vcpu, const void *area, size_t size)
+{
+    if (size < XSAVE_LEGACY_SIZE)
+        return -EINVAL;
+    size = size < DIRECT_PAGE ? size : DIRECT_PAGE;
+    memcpy(vm_xsave_area(vcpu->vm, vcpu->index), area, size);
+    vcpu->shared->xsave_size = (uint32_t)size;
+    return request(vcpu, DIRECT_REQUEST_SET_XSAVE);
 }
 
 /* Take the port writes that were made before the exit. */

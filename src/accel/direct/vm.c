@@ -72,7 +72,8 @@ static int create_control(struct accel_vm *vm, struct uhyve_error *error)
     vm->header->ram_size = vm->ram->size;
     vm->header->lowest_mapping = lowest_mapping();
     vm->header->shares_cpus = host_cpus() < vm->cpu_count;
-    vm->header->area_address = code_choose_area(vm->ram, vm->cpu_count);
+    vm->header->debugged = vm->debugged;
+    vm->header->area_address = vm->debugged ? 0 : code_choose_area(vm->ram, vm->cpu_count);
     for (unsigned i = 0; i < vm->cpu_count && i < TRAMPOLINE_MAX_VCPUS; i++)
         vm_shared_vcpu(vm, i)->selector = trampoline_selector(i);
     return 0;
@@ -86,6 +87,7 @@ static void direct_vm_destroy(struct accel_vm *vm)
     if (vm->control_fd >= 0)
         close(vm->control_fd);
     pthread_mutex_destroy(&vm->lock);
+    free(vm->table);
     free(vm);
 }
 
@@ -118,6 +120,7 @@ static int direct_vm_create(struct accel_host *host, const struct accel_vm_confi
     vm->ram = config->ram;
     vm->log = config->log;
     vm->cpu_count = config->cpu_count;
+    vm->debugged = config->debugged;
     vm->control_fd = -1;
     vm->process.life_fd = -1;
     /* Waiting actively pays only if both sides of every vCPU have a host CPU. */
@@ -270,4 +273,10 @@ const struct accel accel_direct = {
     .vcpu_set_state = direct_vcpu_set_state,
     .vcpu_tsc_khz = direct_vcpu_tsc_khz,
     .vm_set_irq_line = direct_vm_set_irq_line,
+    .vcpu_set_debug = direct_vcpu_set_debug,
+    .vcpu_inject_breakpoint = direct_vcpu_inject_breakpoint,
+    .vcpu_get_xsave = direct_vcpu_get_xsave,
+    .vcpu_set_xsave = direct_vcpu_set_xsave,
+    .vm_original_code = code_original,
+    .vm_code_written = code_written,
 };

@@ -84,6 +84,17 @@ struct fault {
     uint64_t address; /* page fault: CR2 */
 };
 
+/* Something that is out of the way for one instruction: lift.c. */
+struct lifted {
+    uint64_t page; /* guest-virtual, mapped in spite of a watchpoint */
+    uint32_t hits; /* what of the watchpoints the instruction will have met */
+    bool is_byte;  /* in place of a page */
+    uint8_t original;
+    uint64_t gpa; /* of the byte */
+};
+
+#define LIFTED_MAX 4
+
 /* The vCPU as its thread sees it. */
 struct cpu {
     struct direct_vcpu *shared;
@@ -114,6 +125,16 @@ struct cpu {
 
     uint64_t retry_rip, retry_address; /* the last page fault that was answered with a mapping */
     unsigned retries;
+
+    /* For a debugger: debug.c. */
+    bool redirected;         /* the VMM has changed RIP while it answered an exit ... */
+    uint64_t redirected_rip; /* ... to this */
+    bool step_done;          /* since the trap began */
+    bool watching;           /* there are watchpoints among `slots` */
+    uint32_t hits;           /* slots to be reported */
+    struct direct_breakpoint slots[DIRECT_BREAKPOINTS]; /* the VMM's, as of the last resume */
+    struct lifted lifted[LIFTED_MAX];
+    unsigned lifted_count;
 };
 
 /* What came of emulating an instruction. */
@@ -136,6 +157,7 @@ struct engine {
     uint8_t *vcpus;      /* one page each */
     int ram_fd, life_fd; /* the only descriptors of the process */
     bool fsgsbase;       /* the instructions work at CPL 3 */
+    bool debugged;       /* direct_header.debugged */
 };
 
 /* Hidden, or clang reaches it through a table that the linker cannot do without. */

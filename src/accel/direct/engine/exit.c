@@ -2,9 +2,11 @@
 
 #include <linux/futex.h>
 
+#include "accel/direct/engine/debug.h"
 #include "accel/direct/engine/memory.h"
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/syscalls.h"
+#include "accel/direct/engine/xstate.h"
 
 static bool my_turn(const struct direct_vcpu *shared)
 {
@@ -39,10 +41,37 @@ static void load_bases(const struct cpu *cpu)
     operand_set_segment_base(SEGMENT_GS, cpu->state->gs.base);
 }
 
+static void give_turn(struct direct_vcpu *shared)
+{
+    spin_now(&shared->engine_cpu);
+    __atomic_store_n(&shared->turn, DIRECT_TURN_VMM, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&shared->vmm_sleeps, __ATOMIC_SEQ_CST))
+        sys_futex(&shared->turn, FUTEX_WAKE, 1, 0);
+}
+
+static void serve(struct cpu *cpu)
+{
+    struct direct_vcpu *shared = cpu->shared;
+    uint8_t *area = (uint8_t *)(DIRECT_CONTROL + DIRECT_XSAVE + (uint64_t)cpu->index * DIRECT_PAGE);
+
+    if (shared->request == DIRECT_REQUEST_GET_XSAVE)
+        shared->xsave_size = xstate_get_area(cpu, area);
+    else
+        xstate_set_area(cpu, area, shared->xsave_size);
+    shared->request = DIRECT_REQUEST_RUN;
+}
+
 void exit_wait(struct cpu *cpu)
 {
     wait_for_turn(cpu->shared);
+    while (cpu->shared->request != DIRECT_REQUEST_RUN) {
+        serve(cpu);
+        give_turn(cpu->shared);
+        wait_for_turn(cpu->shared);
+    }
     load_bases(cpu);
+    if (engine.debugged)
+        debug_resume(cpu);
 }
 
 static void leave(struct cpu *cpu, enum direct_exit_kind kind)
@@ -55,12 +84,22 @@ static void leave(struct cpu *cpu, enum direct_exit_kind kind)
     cpu->state->fs.base = operand_segment_base(SEGMENT_FS);
     cpu->state->gs.base = operand_segment_base(SEGMENT_GS);
     cpu->state->cr8 = shared->apic.tpr >> 4;
-    spin_now(&shared->engine_cpu);
-    __atomic_store_n(&shared->turn, DIRECT_TURN_VMM, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&shared->vmm_sleeps, __ATOMIC_SEQ_CST))
-        sys_futex(&shared->turn, FUTEX_WAKE, 1, 0);
-    wait_for_turn(shared);
-    load_bases(cpu);
+    give_turn(shared);
+    exit_wait(cpu);
+}
+
+/* An exit in the middle of an instruction. If a debugger sends the guest elsewhere meanwhile, that
+ * is for the time after it. */
+static void leave_and_complete(struct cpu *cpu, enum direct_exit_kind kind)
+{
+    uint64_t rip = cpu->state->rip;
+
+    leave(cpu, kind);
+    if (cpu->state->rip == rip)
+        return;
+    cpu->redirected = true;
+    cpu->redirected_rip = cpu->state->rip;
+    cpu->state->rip = rip;
 }
 
 void exit_io(struct cpu *cpu, uint16_t port, bool write, uint32_t *data, unsigned size)
@@ -71,7 +110,7 @@ void exit_io(struct cpu *cpu, uint16_t port, bool write, uint32_t *data, unsigne
     exit->size = size;
     exit->write = write;
     memory_copy(exit->data, data, 4);
-    leave(cpu, DIRECT_EXIT_IO);
+    leave_and_complete(cpu, DIRECT_EXIT_IO);
     memory_copy(data, exit->data, 4);
 }
 
@@ -83,7 +122,7 @@ void exit_mmio(struct cpu *cpu, uint64_t gpa, bool write, uint8_t *data, unsigne
     exit->size = size;
     exit->write = write;
     memory_copy(exit->data, data, size);
-    leave(cpu, DIRECT_EXIT_MMIO);
+    leave_and_complete(cpu, DIRECT_EXIT_MMIO);
     if (!write)
         memory_copy(data, exit->data, size);
 }
@@ -102,6 +141,13 @@ void exit_writes(struct cpu *cpu)
 void exit_interrupted(struct cpu *cpu)
 {
     leave(cpu, DIRECT_EXIT_INTERRUPTED);
+}
+
+void exit_debug(struct cpu *cpu, enum direct_debug_event event, uint32_t slot)
+{
+    cpu->shared->exit.event = event;
+    cpu->shared->exit.slot = slot;
+    leave(cpu, DIRECT_EXIT_DEBUG);
 }
 
 void exit_shutdown(struct cpu *cpu)

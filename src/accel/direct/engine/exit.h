@@ -23,6 +23,8 @@ void exit_writes(struct cpu *cpu);
 
 void exit_interrupted(struct cpu *cpu);
 
+void exit_debug(struct cpu *cpu, enum direct_debug_event event, uint32_t slot);
+
 /* The vCPU cannot go on. They return only if the VMM insists on going on. */
 void exit_shutdown(struct cpu *cpu);
 void exit_failed(struct cpu *cpu, const char *reason);

@@ -11,6 +11,7 @@
 #include "accel/direct/engine/lock.h"
 #include "accel/direct/engine/start.h"
 #include "accel/direct/engine/syscalls.h"
+#include "accel/direct/engine/watch.h"
 
 #define LARGE     (UINT64_C(2) << 20)
 #define HUGE_PAGE (UINT64_C(1) << 30)
@@ -154,12 +155,29 @@ static bool is_moved_text(uint64_t gva, uint64_t gpa)
     return gva != gpa && page_kind(gpa) == DIRECT_PAGE_TEXT && engine.table->area_used;
 }
 
-static enum map_result map_ram(uint64_t gva, enum access access, const struct translation *t)
+/* Watched pages are mapped one at a time. */
+static void clip_watched(struct run *run, uint64_t page)
+{
+    uint64_t start = run->start;
+    watch_clip(page, &run->start, &run->end);
+    run->gpa += run->start - start;
+}
+
+/* Does a watchpoint keep the access from being made natively? */
+static bool is_watched(enum watch watch, enum access access)
+{
+    return watch == WATCH_ACCESSES || (watch == WATCH_WRITES && access == ACCESS_WRITE);
+}
+
+static enum map_result map_ram(uint64_t gva, enum access access, const struct translation *t,
+                               enum watch watch)
 {
     uint64_t page = gva & ~UINT64_C(0xfff);
     bool executable = may_execute(t->gpa, access);
     if (!executable && access == ACCESS_EXECUTE)
         return MAP_UNSWEPT;
+    if (is_watched(watch, access))
+        return MAP_WATCHED;
     bool moved = is_moved_text(gva, t->gpa);
     if (moved && access == ACCESS_EXECUTE)
         return MAP_MOVED_TEXT;
@@ -167,17 +185,20 @@ static enum map_result map_ram(uint64_t gva, enum access access, const struct tr
     int prot = PROT_READ;
 
     clip(&run, page);
+    if (engine.debugged)
+        clip_watched(&run, page);
     if (overlaps_area(run.start, run.end))
         return MAP_IMPOSSIBLE;
     if (executable && t->executable && !moved)
         prot |= PROT_EXEC;
-    if (t->writable && (!executable || page_kind(t->gpa) == DIRECT_PAGE_TEXT))
+    if (watch == WATCH_NOTHING && t->writable &&
+        (!executable || page_kind(t->gpa) == DIRECT_PAGE_TEXT))
         prot |= PROT_WRITE;
     return map_run(&run, prot) ? MAP_DONE : MAP_IMPOSSIBLE;
 }
 
 static enum map_result map_locked(struct cpu *cpu, uint64_t gva, enum access access,
-                                  struct translation *t)
+                                  struct translation *t, bool lifted)
 {
     const struct direct_header *header = engine.header;
     uint64_t page = gva & ~UINT64_C(0xfff);
@@ -186,8 +207,11 @@ static enum map_result map_locked(struct cpu *cpu, uint64_t gva, enum access acc
         return MAP_FAULT;
     if (gva >= DIRECT_GUEST_END || page < header->lowest_mapping)
         return MAP_IMPOSSIBLE;
+    enum watch watch = engine.debugged && !lifted ? watch_page(page) : WATCH_NOTHING;
     if (ram_view(t->gpa, 1))
-        return map_ram(gva, access, t);
+        return map_ram(gva, access, t, watch);
+    if (is_watched(watch, access))
+        return MAP_WATCHED;
     if (access == ACCESS_READ && t->gpa >= header->zeros_start && t->gpa < header->zeros_end &&
         sys_mmap(page, DIRECT_PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) >= 0)
         return MAP_DONE;
@@ -199,7 +223,7 @@ enum map_result map_resolve(struct cpu *cpu, uint64_t gva, enum access access)
     for (;;) {
         struct translation t;
         lock_take(&map_lock);
-        enum map_result result = map_locked(cpu, gva, access, &t);
+        enum map_result result = map_locked(cpu, gva, access, &t, false);
         lock_release(&map_lock);
         if (result == MAP_MOVED_TEXT)
             exit_failed(cpu, "the guest runs its kernel at another address than it was loaded to, "
@@ -209,6 +233,15 @@ enum map_result map_resolve(struct cpu *cpu, uint64_t gva, enum access access)
         else
             exit_sweep(cpu, t.gpa);
     }
+}
+
+void map_lift(struct cpu *cpu, uint64_t gva, enum access access)
+{
+    struct translation t;
+
+    lock_take(&map_lock);
+    map_locked(cpu, gva, access, &t, true);
+    lock_release(&map_lock);
 }
 
 void map_flush_page(uint64_t gva)

@@ -11,12 +11,16 @@
 enum map_result {
     MAP_DONE,       /* try the access again */
     MAP_FAULT,      /* cpu->fault holds the guest's page fault */
+    MAP_WATCHED,    /* a debugger wants to know of it: emulate */
     MAP_IMPOSSIBLE, /* allowed by the page tables, but not mappable: emulate */
     MAP_UNSWEPT,    /* this and the next are internal to map.c */
     MAP_MOVED_TEXT,
 };
 
 enum map_result map_resolve(struct cpu *cpu, uint64_t gva, enum access access);
+
+/* Map the page although it is watched: lift.c. */
+void map_lift(struct cpu *cpu, uint64_t gva, enum access access);
 
 /* INVLPG. */
 void map_flush_page(uint64_t gva);

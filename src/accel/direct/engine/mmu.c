@@ -2,6 +2,7 @@
 
 #include "accel/direct/engine/device.h"
 #include "accel/direct/engine/memory.h"
+#include "accel/direct/engine/watch.h"
 
 #define LEVELS 4
 
@@ -130,6 +131,8 @@ bool mmu_read(struct cpu *cpu, uint64_t gva, void *to, unsigned size)
         memory_copy(out, known, size);
         return true;
     }
+    if (cpu->watching)
+        watch_note(cpu, gva, size, false);
     for (unsigned n; size; size -= n, gva += n, out += n) {
         n = to_page_end(gva, size);
         if (!mmu_translate(cpu, gva, ACCESS_READ, &t))
@@ -164,6 +167,8 @@ bool mmu_write(struct cpu *cpu, uint64_t gva, const void *from, unsigned size)
         memory_copy(known, in, size);
         return true;
     }
+    if (cpu->watching)
+        watch_note(cpu, gva, size, true);
     /* Both pages are checked before either is written. */
     if (to_page_end(gva, size) < size &&
         (!mmu_translate(cpu, gva + size - 1, ACCESS_WRITE, &t) || is_swept(cpu, t.gpa)))
@@ -211,6 +216,17 @@ static void restore_patched(uint64_t gpa, uint8_t *bytes, unsigned size)
     }
 }
 
+bool mmu_find_site(uint64_t gpa, uint8_t *original)
+{
+    uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_SEQ_CST);
+    uint32_t i = find_site(gpa);
+
+    if (i >= count || engine.sites[i] >> 8 != gpa)
+        return false;
+    *original = (uint8_t)engine.sites[i];
+    return true;
+}
+
 bool mmu_is_trap(uint64_t gpa)
 {
     const uint8_t *byte = ram_view(gpa, 1);
@@ -252,5 +268,7 @@ void *mmu_pointer(struct cpu *cpu, uint64_t gva, unsigned size, enum access acce
         return known;
     if (*fault || to_page_end(gva, size) < size)
         return (void *)0;
+    if (cpu->watching)
+        watch_note(cpu, gva, size, access == ACCESS_WRITE);
     return ram_view(t.gpa, size);
 }

@@ -75,6 +75,10 @@ bool mmu_write(struct cpu *cpu, uint64_t gva, const void *from, unsigned size);
  * as they were. */
 unsigned mmu_fetch(struct cpu *cpu, uint64_t gva, uint8_t *to, unsigned size);
 
+/* Is the byte at guest-physical address `gpa` of code outside the kernel's patches known to have
+ * been replaced by a trap? Then *original is what it was. */
+bool mmu_find_site(uint64_t gpa, uint8_t *original);
+
 /* Was an instruction at guest-physical address `gpa` replaced by a trap, which is still there? */
 bool mmu_is_trap(uint64_t gpa);
 

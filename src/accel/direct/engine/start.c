@@ -291,6 +291,7 @@ void start(const uint64_t *stack)
     header = engine.header = (struct direct_header *)DIRECT_CONTROL;
     engine.ram_fd = header->ram_fd;
     engine.life_fd = header->life_fd;
+    engine.debugged = header->debugged;
     set_up_memory(control_fd);
     map_area(control_fd);
     close_other_descriptors();

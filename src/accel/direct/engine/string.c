@@ -77,6 +77,8 @@ enum result emulate_string(struct cpu *cpu, const struct insn *insn)
         if (!element(cpu, insn, size))
             return RESULT_FAULT;
         *rcx = insn->address32 ? (uint32_t)(*rcx - 1) : *rcx - 1;
+        if (cpu->hits && *rcx) /* a watchpoint: stop behind this element */
+            return RESULT_OK;
         bool equal = cpu->state->rflags & RFLAGS_ZF;
         if (compares && equal == insn->repne) {
             cpu->state->rip += insn->length;

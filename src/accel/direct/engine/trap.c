@@ -23,9 +23,12 @@
 
 #include "accel/direct/engine/ahead.h"
 #include "accel/direct/engine/apic.h"
+#include "accel/direct/engine/debug.h"
 #include "accel/direct/engine/emulate.h"
+#include "accel/direct/engine/execute.h"
 #include "accel/direct/engine/exit.h"
 #include "accel/direct/engine/ioapic.h"
+#include "accel/direct/engine/lift.h"
 #include "accel/direct/engine/map.h"
 #include "accel/direct/engine/memory.h"
 #include "accel/direct/engine/mmu.h"
@@ -86,6 +89,7 @@ static void store_state(struct cpu *cpu, struct sigcontext_64 *frame)
 void trap_deliver(struct cpu *cpu, const struct fault *fault, enum interrupt_source source)
 {
     cpu->shared->halted = false;
+    cpu->step_done = true;
     if (!interrupt_deliver(cpu, fault, source))
         exit_shutdown(cpu);
 }
@@ -93,6 +97,7 @@ void trap_deliver(struct cpu *cpu, const struct fault *fault, enum interrupt_sou
 static void deliver_fault(struct cpu *cpu)
 {
     struct fault fault = cpu->fault;
+    cpu->hits = 0; /* the instruction has not been executed */
     trap_deliver(cpu, &fault, INTERRUPT_FAULT);
 }
 
@@ -111,6 +116,7 @@ static void finish(struct cpu *cpu, enum result result, bool single_step)
     else if (result == RESULT_OK && single_step)
         deliver_step(cpu);
     cpu->emulated = result == RESULT_OK && !single_step;
+    cpu->step_done = true;
 }
 
 static bool decode_here(struct cpu *cpu, struct insn *insn)
@@ -134,9 +140,16 @@ static void on_general_fault(struct cpu *cpu, const struct fault *fault)
     enum result result = RESULT_UNKNOWN;
     struct insn insn;
 
-    if (decode_here(cpu, &insn))
+    if (engine.debugged && debug_stops_here(cpu))
+        return;
+    bool decoded = decode_here(cpu, &insn);
+    if (decoded)
         result = privileged_run(cpu, &insn);
-    if (result == RESULT_UNKNOWN) {
+    if (result == RESULT_UNKNOWN && engine.debugged &&
+        debug_passes(cpu, decoded ? &insn : (void *)0, &result)) {
+        if (result == RESULT_UNKNOWN)
+            return;
+    } else if (result == RESULT_UNKNOWN) {
         cpu->fault = *fault;
         if (is_missing(cpu))
             undefined_opcode(cpu);
@@ -145,16 +158,25 @@ static void on_general_fault(struct cpu *cpu, const struct fault *fault)
     finish(cpu, result, single_step);
 }
 
-static void emulate(struct cpu *cpu, uint64_t address)
+/* `watched`: the address could be mapped, if only for this instruction. */
+static void emulate(struct cpu *cpu, uint64_t address, enum access access, bool watched)
 {
     bool single_step = cpu->state->rflags & RFLAGS_TF;
     enum result result = RESULT_UNKNOWN;
     struct insn insn;
 
+    if (watched && access == ACCESS_EXECUTE && debug_stops_here(cpu))
+        return;
     if (decode_here(cpu, &insn)) {
         result = privileged_run(cpu, &insn);
         if (result == RESULT_UNKNOWN)
             result = emulate_access(cpu, &insn);
+        if (result == RESULT_UNKNOWN)
+            result = execute_run(cpu, &insn);
+    }
+    if (result == RESULT_UNKNOWN && watched) {
+        lift_page(cpu, address, access);
+        return;
     }
     if (result == RESULT_UNKNOWN) {
         cpu->shared->exit.gpa = address;
@@ -164,7 +186,7 @@ static void emulate(struct cpu *cpu, uint64_t address)
     finish(cpu, result, single_step);
 }
 
-static bool is_repeated(struct cpu *cpu, uint64_t address)
+bool trap_is_repeated(struct cpu *cpu, uint64_t address)
 {
     if (cpu->retry_rip != cpu->state->rip || cpu->retry_address != address) {
         cpu->retry_rip = cpu->state->rip;
@@ -180,19 +202,20 @@ static void on_page_fault(struct cpu *cpu, uint64_t address, uint64_t error)
                          : error & PF_WRITE ? ACCESS_WRITE
                                             : ACCESS_READ;
 
-    switch (map_resolve(cpu, address, access)) {
+    enum map_result result = map_resolve(cpu, address, access);
+    switch (result) {
     case MAP_FAULT:
         deliver_fault(cpu);
         return;
     case MAP_DONE:
-        if (!is_repeated(cpu, address))
+        if (!trap_is_repeated(cpu, address))
             return;
         cpu->retries = 0;
         break;
     default:
         break;
     }
-    emulate(cpu, address);
+    emulate(cpu, address, access, result == MAP_WATCHED);
 }
 
 static void on_debug(struct cpu *cpu)
@@ -202,6 +225,7 @@ static void on_debug(struct cpu *cpu)
     cpu->shadow_rip = 0;
     if (cpu->step_popped) /* the first step is the next instruction */
         return;
+    cpu->step_done = true;
     if (cpu->stepping && !guest_steps) {
         cpu->stepping = false;
         return;
@@ -220,6 +244,10 @@ static void on_exception(struct cpu *cpu, const struct sigcontext_64 *frame)
         on_debug(cpu);
         return;
     case VECTOR_BP:
+        if (engine.debugged && debug_breakpoint(cpu))
+            return;
+        trap_deliver(cpu, &fault, INTERRUPT_TRAP);
+        return;
     case VECTOR_OF:
         trap_deliver(cpu, &fault, INTERRUPT_TRAP);
         return;
@@ -283,7 +311,7 @@ static bool handle_pending(struct cpu *cpu, bool shadow)
         ioapic_lines_changed();
         return true;
     }
-    if (!cpu->in_nmi && !shadow && take_pending(cpu, DIRECT_PENDING_NMI)) {
+    if (!cpu->in_nmi && !shadow && !debug_steps(cpu) && take_pending(cpu, DIRECT_PENDING_NMI)) {
         cpu->in_nmi = true;
         trap_deliver(cpu, &(struct fault){.vector = VECTOR_NMI}, INTERRUPT_EXTERNAL);
         return true;
@@ -309,6 +337,12 @@ static bool handle_event(struct cpu *cpu)
     if (!(state->rflags & X86_RFLAGS_IF))
         return false;
     int vector = apic_pending(cpu);
+    if (vector >= 0 && debug_steps(cpu)) {
+        /* It is held back, but HLT ends. */
+        bool halted = cpu->shared->halted;
+        cpu->shared->halted = false;
+        return halted;
+    }
     if (vector >= 0 && shadow) {
         cpu->stepping = true;
         return false;
@@ -354,10 +388,28 @@ static bool step_sequence(struct cpu *cpu)
     return true;
 }
 
+/* Something for a debugger, or another vCPU wants to be alone. */
+static bool debug_holds(struct cpu *cpu)
+{
+    if (cpu->redirected) {
+        cpu->state->rip = cpu->redirected_rip;
+        cpu->redirected = cpu->step_done = false;
+    }
+    if (lift_wait(cpu))
+        return true;
+    if (!cpu->hits && !cpu->step_done)
+        return false;
+    wait_set_mode(cpu, DIRECT_MODE_ENGINE);
+    debug_report(cpu);
+    return true;
+}
+
 static void prepare_return(struct cpu *cpu)
 {
     for (;;) {
         wait_set_mode(cpu, DIRECT_MODE_GUEST);
+        if (engine.debugged && debug_holds(cpu))
+            continue;
         if (handle_event(cpu) || (!cpu->shared->halted && step_sequence(cpu))) {
             wait_set_mode(cpu, DIRECT_MODE_ENGINE);
             continue;
@@ -367,6 +419,7 @@ static void prepare_return(struct cpu *cpu)
         halt(cpu);
     }
     cpu->flags_restored = false;
+    cpu->stepping = cpu->stepping || debug_steps(cpu);
     wait_arm_timer(cpu);
 }
 
@@ -418,7 +471,7 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
     uint64_t start = rdtsc();
 
     wait_set_mode(cpu, DIRECT_MODE_ENGINE);
-    cpu->emulated = false;
+    cpu->emulated = cpu->step_done = false;
     cpu->shared->traps++;
     if (!cpu->started) {
         cpu->started = true;
@@ -428,6 +481,8 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
         load_state(cpu, frame);
         enum settled settled = settle_enter(cpu);
         note_trap_flag(cpu, frame);
+        if (cpu->lifted_count)
+            lift_end(cpu, signal == SIGTRAP && frame->trapno == VECTOR_DB);
         if (signal == DIRECT_KICK_SIGNAL)
             on_kick(cpu);
         else if (settled == SETTLED_INSIDE || settled == SETTLED_BROKEN)
@@ -438,7 +493,7 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
             on_system_call(cpu);
         else
             on_exception(cpu, frame);
-        if (cpu->emulated)
+        if (cpu->emulated && !engine.debugged)
             ahead_run(cpu, start - cpu->left < DENSE_US * engine.header->tsc_khz / 1000);
     }
     prepare_return(cpu);

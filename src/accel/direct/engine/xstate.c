@@ -18,6 +18,7 @@
 #define X87_CONTROL    0x37f /* FCW after initialisation */
 #define MXCSR_OFFSET   24
 #define MXCSR_SIZE     8
+#define MXCSR_VALID    0xffbfu /* where the processor does not tell */
 #define XMM_OFFSET     160
 #define XMM_SIZE       256
 #define HEADER_OFFSET  512
@@ -202,4 +203,50 @@ enum result xstate_restore(struct cpu *cpu, const struct insn *insn)
         memory_copy(cpu->fpu + MXCSR_OFFSET, &mxcsr, 4);
     *in_use = (*in_use & ~mask) | (header[0] & mask);
     return RESULT_OK;
+}
+
+uint32_t xstate_get_area(struct cpu *cpu, uint8_t *area)
+{
+    struct piece pieces[PIECES_MAX];
+    uint64_t in_use = *frame_header(cpu) & allowed;
+    uint32_t size = xstate_size(allowed);
+
+    memory_zero(area, size);
+    materialise(cpu, allowed);
+    unsigned count = list_pieces(allowed, pieces);
+    for (unsigned i = 0; i < count; i++)
+        memory_copy(area + pieces[i].offset, cpu->fpu + pieces[i].offset, pieces[i].size);
+    memory_copy(area + HEADER_OFFSET, &in_use, 8);
+    return size;
+}
+
+/* Of the components in the area those that lie in its first `size` bytes. */
+static uint64_t complete(uint32_t size)
+{
+    uint64_t mask = allowed & (XCR0_X87 | XCR0_SSE);
+
+    for (unsigned i = 2; i < COMPONENTS_MAX; i++)
+        if ((allowed >> i & 1) && components[i].offset + components[i].size <= size)
+            mask |= UINT64_C(1) << i;
+    return mask;
+}
+
+void xstate_set_area(struct cpu *cpu, const uint8_t *area, uint32_t size)
+{
+    struct piece pieces[PIECES_MAX];
+    uint64_t mask = complete(size), given, *in_use = frame_header(cpu);
+    uint32_t mxcsr, valid;
+
+    memory_copy(&given, area + HEADER_OFFSET, 8);
+    memory_copy(&mxcsr, area + MXCSR_OFFSET, 4);
+    memory_copy(&valid, cpu->fpu + MXCSR_OFFSET + 4, 4);
+    given &= mask;
+    unsigned count = list_pieces(given, pieces);
+    for (unsigned i = 0; i < count; i++)
+        memory_copy(cpu->fpu + pieces[i].offset, area + pieces[i].offset, pieces[i].size);
+    /* Bits that the processor does not know would end the process. */
+    mxcsr &= valid ? valid : MXCSR_VALID;
+    memory_copy(cpu->fpu + MXCSR_OFFSET, &mxcsr, 4);
+    memory_copy(cpu->fpu + MXCSR_OFFSET + 4, &valid, 4);
+    *in_use = (*in_use & ~mask) | given;
 }

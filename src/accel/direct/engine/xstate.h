@@ -21,6 +21,14 @@ uint64_t xstate_allowed(void);
 /* Bytes of an XSAVE area with the components in `mask`. */
 uint32_t xstate_size(uint64_t mask);
 
+/*
+ * The registers as XSAVE stores all that a guest may enable, of which every component has its
+ * values in the area. Get returns its size in bytes; set takes components that lie within `size`
+ * bytes, 576 at least, and leaves the others as they are.
+ */
+uint32_t xstate_get_area(struct cpu *cpu, uint8_t *area);
+void xstate_set_area(struct cpu *cpu, const uint8_t *area, uint32_t size);
+
 /* XGETBV and XSETBV. */
 enum result xstate_get_register(struct cpu *cpu);
 enum result xstate_set_register(struct cpu *cpu);

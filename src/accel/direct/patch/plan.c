@@ -10,7 +10,6 @@
 
 #define JUMP_SIZE      5
 #define JUMP           0xE9
-#define TRAP           0xF4
 #define ALIGNMENT      16U  /* of trampolines */
 #define SITES_EXPECTED 4096 /* an image of Hermit has 400 to 1400 */
 
@@ -45,7 +44,7 @@ static bool is_idle(const struct plan *plan, size_t at, const struct decode_insn
 {
     struct decode_insn next;
     return sweep_classify(insn) == SWEEP_STI && insn_at(plan, at + insn->length, &next) &&
-           ((next.map == DECODE_ONE_BYTE && next.opcode == TRAP) ||
+           ((next.map == DECODE_ONE_BYTE && next.opcode == PATCH_TRAP) ||
             (next.map == DECODE_0F && next.opcode == 0x01));
 }
 
@@ -166,12 +165,12 @@ static void apply(const struct plan *plan)
         const struct patch *patch = &table->list[i];
         uint8_t *code = plan->image->bytes + (patch->address - plan->image->address);
         if (patch->step_count == 0) {
-            code[0] = TRAP;
+            code[0] = PATCH_TRAP;
             continue;
         }
         uint64_t to = table->area_address + patch->trampoline;
         uint32_t distance = (uint32_t)(to - (patch->address + JUMP_SIZE));
-        memset(code, TRAP, patch->length);
+        memset(code, PATCH_TRAP, patch->length);
         code[0] = JUMP;
         memcpy(code + 1, &distance, sizeof distance);
     }

@@ -37,7 +37,11 @@ void patch_original(const struct patch_table *table, uint64_t address, uint8_t *
         const struct patch *patch = &table->list[index];
         if (patch->address >= address && patch->address - address >= size)
             break;
-        for (size_t i = 0; i < patch->length; i++)
+        size_t length = patch->step_count ? patch->length : 1;
+        if (!patch->step_count && patch->address - address < size &&
+            bytes[patch->address - address] != PATCH_TRAP)
+            continue;
+        for (size_t i = 0; i < length; i++)
             if (patch->address + i - address < size)
                 bytes[patch->address + i - address] = patch->original[i];
     }

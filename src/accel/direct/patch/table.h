@@ -84,7 +84,10 @@ size_t patch_table_size(const struct patch_table *table);
 /* The patch that `address` lies in, or NULL. Binary search. */
 const struct patch *patch_find(const struct patch_table *table, uint64_t address);
 
-/* Replace what is patched in the copy of guest memory [address, address + size) by the original. */
+#define PATCH_TRAP 0xf4 /* HLT: faults at CPL 3 */
+
+/* Replace what is patched in the copy of guest memory [address, address + size) by the original. A
+ * trap that is not there any more is left alone: somebody has written something else. */
 void patch_original(const struct patch_table *table, uint64_t address, uint8_t *bytes, size_t size);
 
 /* Where to resume the guest at its `rip`: the same, or in a trampoline. */

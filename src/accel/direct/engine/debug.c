@@ -1,0 +1,104 @@
+#include "accel/direct/engine/debug.h"
+
+#include "accel/direct/engine/execute.h"
+#include "accel/direct/engine/exit.h"
+#include "accel/direct/engine/lift.h"
+#include "accel/direct/engine/map.h"
+#include "accel/direct/engine/trap.h"
+
+static bool is_same(const struct direct_breakpoint *a, const struct direct_breakpoint *b)
+{
+    return a->kind == b->kind && a->size == b->size && a->address == b->address;
+}
+
+static void take_over_slots(struct cpu *cpu)
+{
+    bool changed = false;
+
+    for (unsigned i = 0; i < DIRECT_BREAKPOINTS; i++) {
+        const struct direct_breakpoint slot = cpu->shared->debug.slot[i];
+        changed = changed || !is_same(&slot, &cpu->slots[i]);
+        cpu->slots[i] = slot;
+    }
+    if (!changed)
+        return;
+    cpu->watching = false;
+    for (unsigned i = 0; i < DIRECT_BREAKPOINTS; i++)
+        cpu->watching = cpu->watching || cpu->slots[i].kind == DIRECT_BREAK_WRITE ||
+                        cpu->slots[i].kind == DIRECT_BREAK_ACCESS;
+    map_flush_all(); /* what is mapped has the permissions of before */
+}
+
+void debug_resume(struct cpu *cpu)
+{
+    struct direct_debug *debug = &cpu->shared->debug;
+
+    take_over_slots(cpu);
+    if (!debug->inject)
+        return;
+    debug->inject = false;
+    cpu->state->rip++;
+    trap_deliver(cpu, &(struct fault){.vector = VECTOR_BP}, INTERRUPT_TRAP);
+}
+
+bool debug_report(struct cpu *cpu)
+{
+    uint32_t hits = cpu->hits;
+    bool step = cpu->step_done && cpu->shared->debug.step;
+
+    cpu->hits = 0;
+    cpu->step_done = false;
+    if (hits)
+        exit_debug(cpu, DIRECT_DEBUG_HARDWARE, (uint32_t)__builtin_ctz(hits));
+    else if (step)
+        exit_debug(cpu, DIRECT_DEBUG_STEP, 0);
+    return hits || step;
+}
+
+bool debug_breakpoint(struct cpu *cpu)
+{
+    if (!cpu->shared->debug.enabled)
+        return false;
+    cpu->state->rip--;
+    exit_debug(cpu, DIRECT_DEBUG_BREAKPOINT, 0);
+    return true;
+}
+
+bool debug_stops_here(struct cpu *cpu)
+{
+    for (unsigned i = 0; i < DIRECT_BREAKPOINTS; i++)
+        if (cpu->slots[i].kind == DIRECT_BREAK_EXECUTE && cpu->slots[i].address == cpu->state->rip)
+            cpu->hits |= 1u << i;
+    return cpu->hits;
+}
+
+/* Has any vCPU a breakpoint on the instruction at RIP? */
+static bool is_breakpoint(uint64_t rip)
+{
+    for (unsigned i = 0; i < engine.header->cpu_count; i++)
+        for (unsigned j = 0; j < DIRECT_BREAKPOINTS; j++) {
+            const struct direct_breakpoint *slot = &engine_vcpu(i)->debug.slot[j];
+            if (slot->kind == DIRECT_BREAK_EXECUTE && slot->address == rip)
+                return true;
+        }
+    return false;
+}
+
+bool debug_passes(struct cpu *cpu, const struct insn *insn, enum result *result)
+{
+    struct translation t;
+    uint8_t original;
+
+    *result = RESULT_UNKNOWN;
+    if (!mmu_translate(cpu, cpu->state->rip, ACCESS_EXECUTE, &t) || !ram_view(t.gpa, 1))
+        return false;
+    if (*(volatile uint8_t *)ram_view(t.gpa, 1) != DIRECT_TRAP || !mmu_find_site(t.gpa, &original))
+        return !trap_is_repeated(cpu, cpu->state->rip);
+    if (!is_breakpoint(cpu->state->rip))
+        return false;
+    if (insn)
+        *result = execute_run(cpu, insn);
+    if (*result == RESULT_UNKNOWN)
+        lift_byte(cpu, t.gpa, original);
+    return true;
+}
