@@ -410,10 +410,10 @@ static void *debugger_thread(void *context)
         }
         if (atomic_load(&debugger->finished))
             break;
-        /* The client first: when it leaves, the next one may be waiting already. */
+        /* The client first, to its end: when it leaves, the next one may be waiting already. */
         if (fds[1].revents && debugger->client >= 0)
             receive(debugger);
-        if (fds[2].revents)
+        else if (fds[2].revents)
             accept_client(debugger);
     }
     say_goodbye(debugger);
@@ -504,6 +504,8 @@ void debugger_finish(struct uhyve_vm *vm)
     notify(debugger);
     pthread_join(debugger->thread, NULL);
     debugger->has_thread = false;
+    /* Who is connecting just now is not to wait for an answer. */
+    gdb_listen_close(&debugger->listener);
 }
 
 void debugger_destroy(struct uhyve_vm *vm)

@@ -163,7 +163,7 @@ static void apply_settings(struct vcpu *vcpu)
     struct pause_cpu *cpu = pause_of(vcpu);
     const struct accel *accel = vcpu->vm->accel;
 
-    if (cpu->settings_changed && accel->vcpu_set_debug)
+    if (cpu->settings_changed)
         accel->vcpu_set_debug(vcpu->accel, &cpu->settings);
     if (cpu->inject)
         accel->vcpu_inject_breakpoint(vcpu->accel);
@@ -425,8 +425,6 @@ int pause_set_state(struct uhyve_vm *vm, unsigned cpu, const struct x86_state *s
 
 static int load_xsave(struct vcpu *vcpu, struct pause_job *job)
 {
-    if (!vcpu->vm->accel->vcpu_get_xsave)
-        return -EOPNOTSUPP;
     return vcpu->vm->accel->vcpu_get_xsave(vcpu->accel, job->data, job->size);
 }
 

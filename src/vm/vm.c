@@ -171,6 +171,7 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         .cpu_count = params->cpu_count,
         .cpu_pm = params->cpu_pm,
         .pit = params->pit,
+        .debugged = params->gdb,
         .change_user = params->change_user,
         .uid = params->uid,
         .gid = params->gid,

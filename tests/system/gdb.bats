@@ -16,17 +16,11 @@ teardown() {
 # What the accelerator under test can do: a KVM that emulates ring 0 cannot report INT3, and the
 # emulated machine of the nested tests has neither breakpoint instructions nor debug registers.
 skip_unless_breakpoints() {
-    skip_unless_steps
     skip_unless_native_kvm
     skip_if_nested "the emulated processor has no breakpoints for guests"
 }
 
-skip_unless_steps() {
-    [[ $UHYVE_TEST_ACCEL != direct ]] || skip "the accelerator 'direct' does not step guests yet"
-}
-
 skip_unless_hardware_breakpoints() {
-    skip_unless_steps
     skip_unless_kvm
     skip_if_nested "the emulated processor has no breakpoints for guests"
 }
@@ -161,7 +155,6 @@ expect_no_gdb() {
 }
 
 @test "single steps, of instructions and of lines" {
-    skip_unless_steps
     start debug-v2
     debug 'display/i $rip' stepi stepi stepi 'info registers rip' 'print $rip != _start' kill
     finish
@@ -233,7 +226,6 @@ expect_no_gdb() {
 }
 
 @test "two CPUs are stopped together, and stepped one by one" {
-    skip_unless_steps
     options=(-c 2)
     start debug-v2 cpus
     debug "$press" continue 'info threads' 'thread 2' \

@@ -14,8 +14,8 @@
 #include "memory/ram.h"
 #include "util/text.h"
 
-/* Room for the XSAVE area of any processor: AMX tiles are the largest part. */
-#define GDB_XSAVE_MAX 12288
+/* What accelerators give of the XSAVE area at most. */
+#define GDB_XSAVE_MAX 4096
 
 enum gdb_action_kind {
     GDB_HOLD, /* stays stopped */
