@@ -250,8 +250,12 @@ enum uhyve_outcome {
 /* Strings belong to the VM and live until uhyve_destroy. */
 struct uhyve_result {
     enum uhyve_outcome outcome;
-    int exit_code;             /* as the guest gave it, 32 bits */
-    const char *report;        /* crash report, several lines; NULL unless UHYVE_CRASHED */
+    int exit_code; /* as the guest gave it, 32 bits */
+    /*
+     * Several lines about why the guest failed: always with UHYVE_CRASHED; with UHYVE_EXITED if the
+     * exit code is not 0 and the guest's output tells of a panic or an exception; else NULL.
+     */
+    const char *report;
     const char *kernel_log;    /* last part of the kernel's log that was not shown; "" if none */
     size_t kernel_log_dropped; /* bytes of the log that were neither shown nor kept */
     int output_error;          /* 0, or the errno for which guest output was lost */

@@ -39,6 +39,8 @@ needs_build() {
     need meson command:meson "build system"
     need ninja-build command:ninja "build system"
     need libfdt-dev header:libfdt.h "device trees for the guest"
+    need libiberty-dev header:libiberty/demangle.h "names of Rust and C++ functions"
+    need libzydis-dev header:Zydis/Zydis.h "disassembly in crash reports"
     need libarchive-dev header:archive.h "Hermit images are tar archives"
     need zlib1g-dev header:zlib.h "compressed with gzip"
     need libzstd-dev header:zstd.h "or with zstd"
@@ -56,7 +58,6 @@ needs_check() {
     needs_build
     need libcmocka-dev header:cmocka.h "unit tests"
     need pkgconf command:pkg-config "finds cmocka"
-    need libzydis-dev header:Zydis/Zydis.h "a second opinion on where instructions end"
     need bats command:bats "system tests"
     need gdb command:gdb "system tests of the debug server"
     need clang-format command:clang-format "source layout"

@@ -53,8 +53,9 @@ static void report_failure(const struct uhyve_result *result)
         text_add(&text, ":\n");
         add_line(&text, result->kernel_log);
     }
-    if (crashed) {
-        text_add(&text, "uhyve: error: the guest crashed: ");
+    if (crashed || result->report) {
+        text_add(&text, crashed ? "uhyve: error: the guest crashed: "
+                                : "uhyve: error: the guest ended in error: ");
         add_line(&text, result->report ? result->report : "out of memory for the report");
     }
     streams_write(STDERR_FILENO, text.data, text.size);

@@ -7,6 +7,7 @@
 
 #include "console/log_filter.h"
 #include "console/log_tail.h"
+#include "console/recent.h"
 #include "console/sink.h"
 #include "util/checked.h"
 #include "util/error.h"
@@ -40,6 +41,7 @@ struct console {
     char batch[4096];
 
     struct log_tail tail;
+    struct recent recent;
     int error; /* first errno for which output was lost */
     bool error_told;
     const char *error_name;
@@ -172,9 +174,15 @@ ssize_t console_program_write(struct console *console, int guest_fd, const struc
                               size_t count)
 {
     ssize_t total = vectors_size(iov, count);
-    if (total <= 0 || console->discard)
+    if (total <= 0 || (console->discard && guest_fd != 2))
         return total;
     pthread_mutex_lock(&console->lock);
+    for (size_t i = 0; i < count && guest_fd == 2; i++)
+        recent_add(&console->recent, iov[i].iov_base, iov[i].iov_len);
+    if (console->discard) {
+        pthread_mutex_unlock(&console->lock);
+        return total;
+    }
     int err = 0;
     if (console->unfiltered || pthread_equal(console->writer, pthread_self()))
         err = console_release(console);
@@ -205,9 +213,14 @@ static int serial_filter(struct console *console, const char *bytes, size_t size
 
 ssize_t console_serial_write(struct console *console, const void *bytes, size_t size)
 {
-    if (!size || console->discard)
-        return (ssize_t)size;
+    if (!size)
+        return 0;
     pthread_mutex_lock(&console->lock);
+    recent_add(&console->recent, bytes, size);
+    if (console->discard) {
+        pthread_mutex_unlock(&console->lock);
+        return (ssize_t)size;
+    }
     console->writer = pthread_self();
     int err = console->unfiltered ? batch_add(console, &console->program, bytes, size)
                                   : serial_filter(console, bytes, size);
@@ -235,4 +248,9 @@ int console_error(const struct console *console)
 const char *console_kernel_log(struct console *console, size_t *dropped)
 {
     return log_tail_text(&console->tail, dropped);
+}
+
+size_t console_recent(const struct console *console, char to[RECENT_SIZE + 1])
+{
+    return recent_copy(&console->recent, to);
 }

@@ -26,6 +26,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "console/recent.h"
 #include "util/log.h"
 
 struct console;
@@ -69,5 +70,9 @@ int console_error(const struct console *console);
  * neither shown nor kept. Belongs to the console. After the vCPU threads have ended.
  */
 const char *console_kernel_log(struct console *console, size_t *dropped);
+
+/* What the kernel and the program said last, see console/recent.h. After the vCPU threads have
+ * ended. */
+size_t console_recent(const struct console *console, char to[RECENT_SIZE + 1]);
 
 #endif

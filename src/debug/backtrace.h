@@ -13,6 +13,7 @@ enum frame_origin {
     FRAME_RIP,     /* where the vCPU is */
     FRAME_POINTER, /* return address from the chain of frame pointers */
     FRAME_GUESS,   /* a value on the stack that could be a return address */
+    FRAME_CALLER,  /* likewise, on the stack that was in use before the current one */
 };
 
 struct frame {
@@ -22,8 +23,9 @@ struct frame {
 };
 
 #define BACKTRACE_MAX        32 /* frames of each origin */
-#define BACKTRACE_FRAMES     (1 + 2 * BACKTRACE_MAX)
-#define BACKTRACE_SCAN_BYTES 4096 /* of the stack, from RSP upward */
+#define BACKTRACE_FRAMES     (1 + 3 * BACKTRACE_MAX)
+#define BACKTRACE_SCAN_BYTES 4096  /* of the stack, from RSP upward */
+#define BACKTRACE_SCAN_OTHER 16384 /* of the stack before it */
 
 /*
  * Fill `frames` and return their number, at least 1: RIP, then in ascending order of their slots,
@@ -31,7 +33,9 @@ struct frame {
  * - the frame pointer chain from RBP, which ends where it does not go upward, is misaligned or
  *   unmapped, or where a return address is not in the kernel's code, and
  * - because most kernels are built without frame pointers, whatever else on the stack is in the
- *   kernel's code and follows a call instruction.
+ *   kernel's code and follows a call instruction;
+ * then, since kernels run system calls on a stack of their own, what can be found on the stack of
+ * the application: its pointer is in a register that the kernel's functions save.
  */
 size_t backtrace_walk(const struct guest_view *view, const struct x86_state *state,
                       struct frame frames[BACKTRACE_FRAMES]);

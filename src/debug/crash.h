@@ -1,6 +1,7 @@
 /*
- * The report about a guest that crashed: what happened, the registers, the code around RIP and who
- * called it (spec/debug.md section 9).
+ * The report about a guest that crashed, or that ended itself after a panic: what happened, the
+ * registers, the code around RIP, who called it, the page tables of the address in question, the
+ * last hypercalls and the last lines of the log (spec/debug.md section 9).
  *
  * For the thread that stopped the vCPU, while it is stopped; bounded work whatever the guest's
  * state is.
@@ -10,7 +11,12 @@
 
 #include "arch/x86_64/state.h"
 #include "debug/guest_view.h"
+#include "debug/panic.h"
+#include "hypercall/record.h"
 
+struct disassembler;
+
+/* What is NULL is left out. */
 struct crash {
     const char *cause; /* one sentence */
     unsigned vcpu;     /* index */
@@ -19,6 +25,15 @@ struct crash {
     bool registers_valid;
     const struct x86_state *state;
     const struct guest_view *view;
+
+    bool exited;               /* the guest ended itself: its registers are those of that call */
+    const struct panic *panic; /* what its log says */
+    bool has_address;          /* the address whose access failed is known */
+    gva_t address;
+    const struct ram *ram; /* for page tables */
+    const struct disassembler *disassembler;
+    const struct call_history *history;
+    const char *log; /* terminated */
 };
 
 /* Add the report to `text`, the cause as its first line. */

@@ -1,5 +1,7 @@
 #include "debug/guest_view.h"
 
+#include "debug/demangle.h"
+
 /* Longer names (generic code nests them deeply) are cut. */
 #define NAME_SHOWN 240
 
@@ -59,6 +61,7 @@ bool guest_view_follows_call(const struct guest_view *view, gva_t address)
 void guest_view_describe(const struct guest_view *view, gva_t address, gva_t lookup,
                          struct text *text)
 {
+    char source[DEMANGLE_MAX];
     uint64_t offset;
     if (!in_kernel(view, lookup))
         return;
@@ -66,7 +69,7 @@ void guest_view_describe(const struct guest_view *view, gva_t address, gva_t loo
                            ? symbols_find(view->symbols, lookup - view->load_offset, &offset)
                            : NULL;
     if (name)
-        text_printf(text, " %.*s+0x%llx", NAME_SHOWN, name,
+        text_printf(text, " %.*s+0x%llx", NAME_SHOWN, demangle(name, source),
                     (unsigned long long)(offset + (address - lookup)));
     if (view->load_offset)
         text_printf(text, " (image 0x%llx)", (unsigned long long)(address - view->load_offset));

@@ -50,6 +50,20 @@ static void end_in_crash(struct vcpu *vcpu, struct vm_crash *crash)
     vm_end(vcpu->vm, UHYVE_CRASHED, 0, crash);
 }
 
+/* If it failed, where it was then may tell why. */
+static void end_on_exit(struct vcpu *vcpu, int exit_code)
+{
+    struct uhyve_vm *vm = vcpu->vm;
+    struct vm_crash crash = {.vcpu = vcpu->index};
+
+    /* While a slow reader can still be waited for. */
+    console_flush(vm->console);
+    if (exit_code != 0)
+        crash.state_valid = vm->accel->vcpu_get_state(vcpu->accel, &crash.state) == 0;
+    pause_before_end(vcpu);
+    vm_end(vm, UHYVE_EXITED, exit_code, &crash);
+}
+
 static void end_on_shutdown(struct vcpu *vcpu, const struct accel_exit *exit)
 {
     struct vm_crash crash = {.signal = GDB_SIGSEGV};
@@ -97,15 +111,23 @@ static bool end_on_exception(struct vcpu *vcpu)
     struct uhyve_vm *vm = vcpu->vm;
     struct vm_crash crash = {.state_valid = true};
     struct x86_exception exception;
-    char detail[80] = "";
+    char detail[120] = "";
 
     if (vm->accel->vcpu_get_state(vcpu->accel, &crash.state) != 0 ||
         !x86_boot_exception(&vm->ram, &vm->layout, &crash.state, &exception))
         return false;
-    if (exception.vector == X86_VECTOR_PAGE_FAULT)
-        snprintf(detail, sizeof detail, " at address 0x%llx, error code 0x%llx",
-                 (unsigned long long)crash.state.cr2, (unsigned long long)exception.error_code);
-    else if (exception.has_error_code)
+    if (exception.vector == X86_VECTOR_PAGE_FAULT) {
+        snprintf(detail, sizeof detail, " at address 0x%llx, error code 0x%llx (%s%s)",
+                 (unsigned long long)crash.state.cr2, (unsigned long long)exception.error_code,
+                 exception.error_code & 16  ? "instruction fetch"
+                 : exception.error_code & 2 ? "write"
+                                            : "read",
+                 exception.error_code & 8   ? ", reserved bit set"
+                 : exception.error_code & 1 ? ", not permitted"
+                                            : ", not mapped");
+        crash.has_address = true;
+        crash.address = crash.state.cr2;
+    } else if (exception.has_error_code)
         snprintf(detail, sizeof detail, ", error code 0x%llx",
                  (unsigned long long)exception.error_code);
     snprintf(crash.cause, sizeof crash.cause,
@@ -118,7 +140,6 @@ static bool end_on_exception(struct vcpu *vcpu)
 
 static void handle_io(struct vcpu *vcpu, const struct accel_exit *exit)
 {
-    struct uhyve_vm *vm = vcpu->vm;
     size_t bytes = (size_t)exit->io.size * exit->io.count;
 
     if (exit->io.in) {
@@ -136,10 +157,7 @@ static void handle_io(struct vcpu *vcpu, const struct accel_exit *exit)
         int exit_code = 0;
         count(vcpu, hypercall_number(call));
         if (vcpu_call(vcpu, call, exit->io.port, &caller, &write, &exit_code) == HYPERCALL_EXIT) {
-            /* While a slow reader can still be waited for. */
-            console_flush(vm->console);
-            pause_before_end(vcpu);
-            vm_end(vm, UHYVE_EXITED, exit_code, NULL);
+            end_on_exit(vcpu, exit_code);
         }
         return;
     }

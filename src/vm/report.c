@@ -44,7 +44,8 @@ static void read_symbols(const struct uhyve_vm *vm, struct symbols *symbols)
     free(data);
 }
 
-const char *vm_report_crash(struct uhyve_vm *vm)
+/* Make the report; `crash` holds what is particular to the case. */
+static const char *make_report(struct uhyve_vm *vm, struct crash *crash, const char *log)
 {
     struct symbols symbols;
     const struct guest_view view = {
@@ -55,16 +56,58 @@ const char *vm_report_crash(struct uhyve_vm *vm)
         .kernel_start = vm->layout.kernel_start,
         .kernel_end = vm->layout.kernel_end,
     };
-    const struct crash crash = {
+
+    crash->vcpu = vm->crash.vcpu;
+    crash->registers_valid = vm->crash.state_valid;
+    crash->state = &vm->crash.state;
+    crash->view = &view;
+    crash->ram = &vm->ram;
+    crash->disassembler = vm->disassembler;
+    crash->history = &vm->vcpus[vm->crash.vcpu].history;
+    crash->log = log;
+    read_symbols(vm, &symbols);
+    crash_report(crash, &vm->report);
+    symbols_free(&symbols);
+    return vm->report.failed ? crash->cause : vm->report.data;
+}
+
+const char *vm_report_crash(struct uhyve_vm *vm)
+{
+    char log[RECENT_SIZE + 1];
+    struct crash crash = {
         .cause = vm->crash.cause,
-        .vcpu = vm->crash.vcpu,
-        .registers_valid = vm->crash.state_valid,
-        .state = &vm->crash.state,
-        .view = &view,
+        .has_address = vm->crash.has_address,
+        .address = vm->crash.address,
     };
 
-    read_symbols(vm, &symbols);
-    crash_report(&crash, &vm->report);
-    symbols_free(&symbols);
-    return vm->report.failed ? vm->crash.cause : vm->report.data;
+    console_recent(vm->console, log);
+    return make_report(vm, &crash, log);
+}
+
+const char *vm_report_exit(struct uhyve_vm *vm)
+{
+    char log[RECENT_SIZE + 1];
+    struct text cause = {0};
+    struct panic panic;
+
+    panic_find(&panic, log, console_recent(vm->console, log));
+    if (!panic.found)
+        return NULL;
+    panic_format(&panic, &cause);
+    struct crash crash = {
+        .cause = cause.failed ? panic.message : cause.data,
+        .exited = true,
+        .panic = &panic,
+        .has_address = panic.has_address,
+        .address = panic.address,
+    };
+    if (panic.has_rip) {
+        /* Where the exception was rather than its handler. The frame pointer is the handler's. */
+        vm->crash.state.rip = panic.rip;
+        vm->crash.state.gpr[X86_RSP] = panic.rsp;
+        vm->crash.state.gpr[X86_RBP] = 0;
+    }
+    const char *report = make_report(vm, &crash, log);
+    text_free(&cause);
+    return vm->report.failed ? NULL : report;
 }

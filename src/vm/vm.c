@@ -197,6 +197,8 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     vm->hypercalls.console = vm->console;
     vm->hypercalls.stdin_fd = params->stdin_fd;
     vm->hypercalls.stop_fd = vm->stop_fd;
+    /* Once the VM is isolated no code can be loaded any more. */
+    vm->disassembler = disassembler_open();
     return vm_trace_open(vm, error);
 }
 
@@ -343,6 +345,8 @@ static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
     };
     if (result->outcome == UHYVE_CRASHED)
         result->report = vm_report_crash(vm);
+    else if (result->outcome == UHYVE_EXITED && vm->exit_code != 0)
+        result->report = vm_report_exit(vm);
 }
 
 int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error)
@@ -411,6 +415,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);
     vm_trace_close(vm);
+    disassembler_close(vm->disassembler);
     console_destroy(vm->console);
     ram_free(&vm->ram);
     vm_args_free(vm);

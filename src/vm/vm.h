@@ -14,6 +14,7 @@
 #include "arch/x86_64/boot.h"
 #include "boot/layout.h"
 #include "console/console.h"
+#include "debug/disassembly.h"
 #include "debug/trace.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
@@ -59,6 +60,8 @@ struct vm_crash {
     bool state_valid;
     struct x86_state state;
     enum gdb_signal signal; /* what a debugger is told */
+    bool has_address; /* the address of a page fault */
+    gva_t address;
 };
 
 enum vm_phase {
@@ -109,6 +112,7 @@ struct uhyve_vm {
     int exit_code;
     struct vm_crash crash;
     struct text report;
+    struct disassembler *disassembler; /* for the report; NULL: there is none */
 
     /* Statistics: times are CLOCK_MONOTONIC nanoseconds. */
     uint64_t created_at;
@@ -155,6 +159,8 @@ const char *vm_counter_name(unsigned counter);
 
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);
+/* Likewise of a guest that ended itself in error; NULL if its output does not say why. */
+const char *vm_report_exit(struct uhyve_vm *vm);
 
 /* hermit.c */
 

@@ -88,6 +88,13 @@ start() {
     done
 }
 
+@test "the local APIC has registers in memory" {
+    for name in xapic-v1 xapic-v2; do
+        direct "$name"
+        expect_all_ok
+    done
+}
+
 @test "CPUs share memory and atomics" {
     options=(-c 4)
     direct smp-v2

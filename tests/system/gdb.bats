@@ -326,7 +326,7 @@ expect_no_gdb() {
     expect_gdb '^monitor walk ADDR'
     expect_gdb '^accelerator: '
     expect_gdb '^  efer   '
-    expect_gdb '^PML4E \[  0\]'
+    expect_gdb '^  PML4\[  0\]'
 }
 
 @test "SIGTERM ends a guest that is stopped by a debugger" {

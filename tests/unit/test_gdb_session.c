@@ -366,11 +366,10 @@ static void monitor_commands(void **state)
     assert_non_null(strstr(monitor("info"), "a fake machine"));
     assert_non_null(strstr(monitor("stats"), "a fake machine"));
     assert_non_null(strstr(monitor("regs"), "rip    0000000040200000"));
-    assert_non_null(
-        strstr(monitor("walk 0x1008"), "guest-physical 0x40100008, in a page of 4 KiB"));
-    assert_non_null(strstr(monitor("walk 40200000"), "in a page of 2 MiB"));
-    assert_non_null(strstr(monitor("walk 0x3000"), "not mapped"));
-    assert_non_null(strstr(monitor("walk 0x8000000000000000"), "not a canonical"));
+    assert_non_null(strstr(monitor("walk 0x1008"), "guest-physical 0x40100008"));
+    assert_non_null(strstr(monitor("walk 40200000"), "guest-physical 0x40200000"));
+    assert_non_null(strstr(monitor("walk 0x3000"), "not present"));
+    assert_non_null(strstr(monitor("walk 0x8000000000000000"), "not canonical"));
     assert_non_null(strstr(monitor("walk"), "which address"));
     assert_non_null(strstr(monitor("sing"), "no command 'sing'"));
     assert_non_null(strstr(monitor(""), "no command ''"));
