@@ -1,7 +1,8 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
- * vcpu.c the threads and their exits, args.c the guest's arguments, hermit.c Hermit images,
- * report.c the crash report, stats.c the figures, pause.c and debugger.c what a debugger needs.
+ * vcpu.c the threads and their exits, args.c the guest's arguments, files.c its files, hermit.c
+ * Hermit images, report.c the crash report, stats.c the figures, pause.c and debugger.c what a
+ * debugger needs.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -16,6 +17,7 @@
 #include "console/console.h"
 #include "debug/disassembly.h"
 #include "debug/trace.h"
+#include "fs/files.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
 #include "image/hermit_image.h"
@@ -85,6 +87,8 @@ struct uhyve_vm {
     struct accel_vm *machine;
     struct console *console;
     struct text bootargs;
+    struct files *files;
+    struct text mounts; /* for the device tree */
     struct hypercall_context hypercalls;
     struct trace *trace; /* NULL: calls are not traced */
     struct log_limit unknown_access;
@@ -161,6 +165,10 @@ const char *vm_counter_name(unsigned counter);
 const char *vm_report_crash(struct uhyve_vm *vm);
 /* Likewise of a guest that ended itself in error; NULL if its output does not say why. */
 const char *vm_report_exit(struct uhyve_vm *vm);
+
+/* files.c */
+int vm_files_init(struct uhyve_vm *vm, struct uhyve_error *error);
+void vm_files_free(struct uhyve_vm *vm);
 
 /* hermit.c */
 

@@ -74,7 +74,7 @@ start() {
 @test "instructions that are replaced do what they should" {
     for count in 1 2 13; do
         options=(-c "$count")
-        for name in sensitive-v1 sensitive-v2; do
+        for name in sensitive-v1 sensitive-v2 cluster-v1 cluster-v2; do
             direct "$name"
             expect_all_ok
         done

@@ -32,6 +32,7 @@ start() {
     shift
     local words=()
     (($# == 0)) || words=(-- -- "$@")
+    : >stderr # of the guest before
     timeout -s KILL "$UHYVE_TEST_LIMIT" "$UHYVE" "${options[@]}" -s=0 "$image" "${words[@]}" \
         >stdout 2>stderr 3>&- &
     vmm=$!

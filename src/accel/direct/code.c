@@ -99,8 +99,9 @@ int code_patch_kernel(struct accel_vm *vm, const struct accel_kernel *kernel,
     struct plan_report report;
     const struct plan_area area = prepare_area(vm, kernel);
 
-    int err = code_map_read(&map, kernel->file, kernel->file_size, kernel->vaddr, kernel->size,
-                            kernel->start);
+    const struct code_map_file file = {kernel->read, kernel->context, kernel->file_size};
+
+    int err = code_map_read(&map, &file, kernel->vaddr, kernel->size, kernel->start);
     if (err) {
         error_set(error, UHYVE_STATUS_BAD_IMAGE, -err, "cannot find the kernel's code: %s",
                   strerror(-err));
