@@ -7,10 +7,12 @@
 
 #include "console/sink.h"
 #include "debug/core_dump.h"
+#include "debug/gdb/listen.h"
 #include "fs/files.h"
 #include "fs/keeper.h"
 #include "sandbox/sandbox.h"
 #include "util/error.h"
+#include "vm/debugger.h"
 #include "vm/vm.h"
 
 static bool has_kept_files(const struct uhyve_vm *vm)
@@ -28,6 +30,11 @@ static bool dumps_core(const struct uhyve_vm *vm)
  * guest runs lists them in its own source file and has a line here; what the C library does for
  * everyone (sandbox/runtime.c) is always permitted.
  */
+static bool is_debugged(const struct uhyve_vm *vm)
+{
+    return vm->debugger != NULL;
+}
+
 static const struct {
     const struct sandbox_call *calls;
     bool (*needed)(const struct uhyve_vm *vm); /* NULL: in every run */
@@ -38,6 +45,8 @@ static const struct {
     {files_calls, NULL},
     {keeper_calls, has_kept_files},
     {core_dump_calls, dumps_core},
+    {debugger_calls, is_debugged},
+    {gdb_listen_calls, is_debugged},
 };
 
 #define CALL_LISTS (sizeof call_lists / sizeof *call_lists)

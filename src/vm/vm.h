@@ -1,7 +1,8 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
  * vcpu.c the threads and their exits, args.c the guest's arguments, files.c its files, hermit.c
- * Hermit images, report.c the crash report, stats.c the figures.
+ * Hermit images, report.c the crash report, stats.c the figures, pause.c and debugger.c what a
+ * debugger needs.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -26,6 +27,7 @@
 #include "memory/ram.h"
 #include "util/text.h"
 #include "vm/hermit_input.h"
+#include "vm/pause.h"
 
 /* What is counted beside the hypercalls, which come first in struct vcpu.count. */
 enum vcpu_counter {
@@ -64,6 +66,7 @@ struct vm_crash {
     unsigned vcpu;
     bool state_valid;
     struct x86_state state;
+    enum gdb_signal signal; /* what a debugger is told */
     bool has_address; /* the address of a page fault */
     gva_t address;
 };
@@ -107,6 +110,9 @@ struct uhyve_vm {
     unsigned vcpus_ready; /* or failed */
     int vcpu_error;
     struct uhyve_error vcpu_message;
+
+    struct debugger *debugger; /* NULL: none; debugger.h */
+    struct pause *pause;       /* likewise; pause.h */
 
     /* The end: the first vCPU that has something to say decides, under `lock`. */
     atomic_bool stopping;
@@ -169,6 +175,9 @@ int vm_profile_start(struct uhyve_vm *vm, struct uhyve_error *error); /* before 
 void vcpu_profile(struct vcpu *vcpu, const struct accel_exit *exit);  /* after each exit */
 void vm_profile_finish(struct uhyve_vm *vm); /* after the vCPUs have ended */
 void vm_profile_close(struct uhyve_vm *vm);
+
+/* stats.c: what is counted under this index; NULL: nothing */
+const char *vm_counter_name(unsigned counter);
 
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);
