@@ -67,7 +67,7 @@ struct vm_crash {
     bool state_valid;
     struct x86_state state;
     enum gdb_signal signal; /* what a debugger is told */
-    bool has_address; /* the address of a page fault */
+    bool has_address;       /* the address of a page fault */
     gva_t address;
 };
 
