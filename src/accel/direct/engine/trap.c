@@ -35,6 +35,7 @@
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/privileged.h"
 #include "accel/direct/engine/queue.h"
+#include "accel/direct/engine/sample.h"
 #include "accel/direct/engine/settle.h"
 #include "accel/direct/engine/start.h"
 #include "accel/direct/engine/wait.h"
@@ -311,6 +312,10 @@ static bool handle_pending(struct cpu *cpu, bool shadow)
         exit_interrupted(cpu);
         return true;
     }
+    if (take_pending(cpu, DIRECT_PENDING_SAMPLE)) {
+        sample_take(cpu);
+        return true;
+    }
     if (take_pending(cpu, DIRECT_PENDING_LINES)) {
         wait_set_mode(cpu, DIRECT_MODE_ENGINE); /* it needs no signal to itself */
         ioapic_lines_changed();
@@ -427,6 +432,7 @@ static void on_kick(struct cpu *cpu)
  */
 static void on_trampoline(struct cpu *cpu, const struct sigcontext_64 *frame, enum settled settled)
 {
+    bool single_step = (cpu->state->rflags & RFLAGS_TF) && !cpu->step_popped;
     struct insn insn;
 
     if (settled == SETTLED_BROKEN) {
@@ -436,7 +442,7 @@ static void on_trampoline(struct cpu *cpu, const struct sigcontext_64 *frame, en
     if (frame->trapno == VECTOR_PF && decode_here(cpu, &insn)) {
         enum result result = privileged_run(cpu, &insn);
         if (result != RESULT_UNKNOWN) {
-            finish(cpu, result, cpu->state->rflags & RFLAGS_TF);
+            finish(cpu, result, single_step);
             return;
         }
     }
