@@ -145,6 +145,8 @@ struct cpu {
     struct direct_breakpoint slots[DIRECT_BREAKPOINTS]; /* the VMM's, as of the last resume */
     struct lifted lifted[LIFTED_MAX];
     unsigned lifted_count;
+    uint64_t stuck_registers; /* a digest of those with which the same fault came again and again */
+    unsigned stuck;           /* so often */
 };
 
 /* What came of emulating an instruction. */

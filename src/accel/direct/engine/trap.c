@@ -192,7 +192,7 @@ static void emulate(struct cpu *cpu, uint64_t address, enum access access, bool 
     finish(cpu, result, single_step);
 }
 
-bool trap_is_repeated(struct cpu *cpu, uint64_t address)
+static bool is_repeated(struct cpu *cpu, uint64_t address)
 {
     if (cpu->retry_rip != cpu->state->rip || cpu->retry_address != address) {
         cpu->retry_rip = cpu->state->rip;
@@ -214,7 +214,7 @@ static void on_page_fault(struct cpu *cpu, uint64_t address, uint64_t error)
         deliver_fault(cpu);
         return;
     case MAP_DONE:
-        if (!trap_is_repeated(cpu, address))
+        if (!is_repeated(cpu, address))
             return;
         cpu->retries = 0;
         break;
