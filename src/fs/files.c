@@ -220,7 +220,7 @@ static int open_directory(struct files *files, const char *path, const struct fi
         return -EINVAL;
     if (is_writing(flags))
         return -EISDIR;
-    int err = filemap_list(files->map, path, &listing);
+    int err = filemap_list(files->map, path, &files->listing_quota, &listing);
     if (!err) {
         err = open_file_listing(&listing, entry, &files->listing_quota, file);
         filemap_listing_free(&listing);
