@@ -58,6 +58,7 @@ enum uhyve_level {
     UHYVE_LEVEL_WARN,
     UHYVE_LEVEL_INFO,
     UHYVE_LEVEL_DEBUG,
+    UHYVE_LEVEL_NOTICE, /* part of what was asked for: passed on whatever the level is */
 };
 
 /* Who executes guest code. */
@@ -240,6 +241,15 @@ struct uhyve_params {
     enum uhyve_profile profile;
     unsigned profile_rate; /* samples of each CPU per second, 1 to 10000; default 1000 */
     int profile_fd;
+
+    /*
+     * Debugging: wait for GDB before the first guest instruction, on a UNIX socket if `gdb_socket`
+     * is its path, else on TCP port `gdb_port` of a loopback address (0: any that is free). A
+     * message of UHYVE_LEVEL_NOTICE tells where.
+     */
+    bool gdb;
+    uint16_t gdb_port;
+    const char *gdb_socket;
 
     /* Called with each message of the library itself (no newline), from any of its threads. May be
      * NULL. */

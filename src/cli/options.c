@@ -25,6 +25,8 @@ int option_refuse(const struct cli_source *source, struct uhyve_error *error, co
                      text);
 }
 
+#define GDB_PORT_DEFAULT 6677 /* as in the reference */
+
 /* Everything that all setters get; most need only some of it. */
 #define SETTER_PARAMETERS                                                                          \
     struct cli_settings *settings, const struct cli_source *source, const char *value,             \
@@ -270,11 +272,23 @@ static int set_config(SETTER_PARAMETERS)
 
 static int set_gdb_port(SETTER_PARAMETERS)
 {
-    uint64_t port;
+    uint64_t port = GDB_PORT_DEFAULT;
 
-    if (text_parse_unsigned(value, UINT16_MAX, &port) != 0)
-        return option_refuse(source, error, "'%.80s' is not a port number from 0 to 65535", value);
+    settings->params.gdb = true;
+    settings->params.gdb_socket = value && strchr(value, '/') ? value : NULL;
+    if (value && !settings->params.gdb_socket && text_parse_unsigned(value, UINT16_MAX, &port) != 0)
+        return option_refuse(source, error,
+                             "'%.80s' is neither a port number from 0 to 65535 nor the path of a "
+                             "socket, which has a slash",
+                             value);
+    settings->params.gdb_port = (uint16_t)port;
     return 0;
+}
+
+/* "-s 6677 IMAGE" has a port, "-s IMAGE" has not. */
+static bool is_number(const char *word)
+{
+    return *word && !word[strspn(word, "0123456789")];
 }
 
 static int set_file_mapping(SETTER_PARAMETERS)
@@ -433,6 +447,12 @@ const struct cli_option cli_options[] = {
      .help = "show the kernel's log and what uhyve does;\n"
              "-vv shows more"},
 
+    {"gdb-port", 's', .argument = "PORT", .optional = true, .set = set_gdb_port,
+     .takes_word = is_number, .group = CLI_GROUP_OUTPUT, .env = {"HERMIT_GDB_PORT"},
+     .toml = CLI_TOML_PORT, .section = "uhyve", .key = "gdb_port",
+     .help = "wait for GDB on this TCP port of localhost, or on\n"
+             "a socket if it is a path [default: 6677]"},
+
     {"config", .argument = "FILE", .set = set_config, .group = CLI_GROUP_GENERAL,
      .env = {"HERMIT_CONFIG"},
      .help = "read this configuration file [default:\n"
@@ -440,8 +460,6 @@ const struct cli_option cli_options[] = {
     {"help", 'h', .set = set_help, .group = CLI_GROUP_GENERAL, .help = "print this help"},
     {"version", 'V', .set = set_version, .group = CLI_GROUP_GENERAL, .help = "print the version"},
 
-    {"gdb-port", 's', .argument = "PORT", .optional = true, .set = set_gdb_port, .later = true,
-     .env = {"HERMIT_GDB_PORT"}, .toml = CLI_TOML_INTEGER, .section = "uhyve", .key = "gdb_port"},
     {"trace-dir", .argument = "DIR", .optional = true, .later = true},
 };
 /* clang-format on */

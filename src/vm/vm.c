@@ -17,6 +17,7 @@
 #include "boot/fdt.h"
 #include "hermit/hypercall.h"
 #include "util/error.h"
+#include "vm/debugger.h"
 #include "vm/vm.h"
 
 #define HOST_CPU_MAX       65535 /* more than any Linux supports */
@@ -176,6 +177,7 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         .cpu_count = params->cpu_count,
         .cpu_pm = params->cpu_pm,
         .pit = params->pit,
+        .debugged = params->gdb,
         .change_user = params->change_user,
         .uid = params->uid,
         .gid = params->gid,
@@ -225,6 +227,8 @@ int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
     pthread_mutex_init(&vm->lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
     err = create(vm, error);
+    if (!err)
+        err = debugger_create(vm, error);
     vm->create_ns = vm_now() - start;
     if (err)
         uhyve_destroy(vm);
@@ -331,6 +335,8 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
         err = describe(vm, error);
     if (!err)
         err = vm_profile_start(vm, error);
+    if (!err)
+        err = debugger_start(vm, error);
     return err;
 }
 
@@ -366,6 +372,7 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
         vcpus_abort(vm);
     else
         vcpus_run(vm);
+    debugger_finish(vm);
     if (err)
         return err;
     if (!atomic_load(&vm->ended_at))
@@ -417,6 +424,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
             vm->accel->vcpu_destroy(vm->vcpus[i].accel);
         free(vm->vcpus[i].core);
     }
+    debugger_destroy(vm);
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);

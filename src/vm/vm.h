@@ -1,7 +1,8 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
  * vcpu.c the threads and their exits, args.c the guest's arguments, files.c its files, hermit.c
- * Hermit images, report.c the crash report, stats.c the figures.
+ * Hermit images, report.c the crash report, stats.c the figures, pause.c and debugger.c what a
+ * debugger needs.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -26,6 +27,7 @@
 #include "memory/ram.h"
 #include "util/text.h"
 #include "vm/hermit_input.h"
+#include "vm/pause.h"
 
 /* What is counted beside the hypercalls, which come first in struct vcpu.count. */
 enum vcpu_counter {
@@ -64,7 +66,8 @@ struct vm_crash {
     unsigned vcpu;
     bool state_valid;
     struct x86_state state;
-    bool has_address; /* the address of a page fault */
+    enum gdb_signal signal; /* what a debugger is told */
+    bool has_address;       /* the address of a page fault */
     gva_t address;
 };
 
@@ -107,6 +110,9 @@ struct uhyve_vm {
     unsigned vcpus_ready; /* or failed */
     int vcpu_error;
     struct uhyve_error vcpu_message;
+
+    struct debugger *debugger; /* NULL: none; debugger.h */
+    struct pause *pause;       /* likewise; pause.h */
 
     /* The end: the first vCPU that has something to say decides, under `lock`. */
     atomic_bool stopping;
@@ -170,6 +176,9 @@ void vcpu_profile(struct vcpu *vcpu, const struct accel_exit *exit);  /* after e
 void vm_profile_finish(struct uhyve_vm *vm); /* after the vCPUs have ended */
 void vm_profile_close(struct uhyve_vm *vm);
 
+/* stats.c: what is counted under this index; NULL: nothing */
+const char *vm_counter_name(unsigned counter);
+
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);
 /* Likewise of a guest that ended itself in error; NULL if its output does not say why. */
@@ -186,6 +195,8 @@ void vm_files_free(struct uhyve_vm *vm);
 /* If the image is a Hermit image, unpack it: vm->image becomes the kernel in it, and what it says
  * about arguments, environment and requirements goes into vm->params. */
 int vm_unpack_image(struct uhyve_vm *vm, struct uhyve_error *error);
+/* External mode: the files of the image become files of the guest. After vm->files exists. */
+int vm_map_image_files(struct uhyve_vm *vm, struct uhyve_error *error);
 uint64_t vm_archive_size(const struct uhyve_vm *vm); /* bytes of it in guest memory */
 void vm_free_image(struct uhyve_vm *vm);
 

@@ -393,22 +393,6 @@ static bool step_sequence(struct cpu *cpu)
     return true;
 }
 
-/* Something for a debugger, or another vCPU wants to be alone. */
-static bool debug_holds(struct cpu *cpu)
-{
-    if (cpu->redirected) {
-        cpu->state->rip = cpu->redirected_rip;
-        cpu->redirected = cpu->step_done = false;
-    }
-    if (lift_wait(cpu))
-        return true;
-    if (!cpu->hits && !cpu->step_done)
-        return false;
-    wait_set_mode(cpu, DIRECT_MODE_ENGINE);
-    debug_report(cpu);
-    return true;
-}
-
 static void prepare_return(struct cpu *cpu)
 {
     for (;;) {
@@ -443,6 +427,7 @@ static void on_kick(struct cpu *cpu)
  */
 static void on_trampoline(struct cpu *cpu, const struct sigcontext_64 *frame, enum settled settled)
 {
+    bool single_step = (cpu->state->rflags & RFLAGS_TF) && !cpu->step_popped;
     struct insn insn;
 
     if (settled == SETTLED_BROKEN) {
@@ -452,7 +437,7 @@ static void on_trampoline(struct cpu *cpu, const struct sigcontext_64 *frame, en
     if (frame->trapno == VECTOR_PF && decode_here(cpu, &insn)) {
         enum result result = privileged_run(cpu, &insn);
         if (result != RESULT_UNKNOWN) {
-            finish(cpu, result, cpu->state->rflags & RFLAGS_TF);
+            finish(cpu, result, single_step);
             return;
         }
     }
