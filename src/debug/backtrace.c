@@ -1,5 +1,7 @@
 #include "debug/backtrace.h"
 
+#include <string.h>
+
 #include "util/checked.h"
 
 static bool read_word(const struct guest_view *view, gva_t address, uint64_t *value)
@@ -73,6 +75,30 @@ static bool is_return_address(const struct guest_view *view, gva_t slot)
            guest_view_follows_call(view, value);
 }
 
+/* Is the return address in one of the functions with which Hermit kernels change stacks? */
+static bool changes_stacks(const struct guest_view *view, gva_t address)
+{
+    uint64_t offset;
+    const char *name = view->symbols
+                           ? symbols_find(view->symbols, address - 1 - view->load_offset, &offset)
+                           : NULL;
+    return name && (strncmp(name, "sys_", 4) == 0 || strstr(name, "call_with_stack"));
+}
+
+/* The highest address of the current stack that is in use, as far as the frames tell. */
+static gva_t stack_top(const struct guest_view *view, gva_t rsp, const struct frame *frames,
+                       size_t count)
+{
+    gva_t top = rsp;
+
+    for (size_t i = 1; i < count; i++) {
+        top = frames[i].slot > top ? frames[i].slot : top;
+        if (changes_stacks(view, frames[i].address))
+            break; /* what lies above is left over, or of somebody else */
+    }
+    return top;
+}
+
 /*
  * A kernel that changes to a stack of its own does so in a function that pushes R12, keeps the old
  * stack pointer there and calls on. So where a saved stack pointer points there is R12, then a
@@ -82,10 +108,8 @@ static bool is_return_address(const struct guest_view *view, gva_t slot)
 static gva_t find_other_stack(const struct guest_view *view, gva_t rsp, uint64_t r12,
                               const struct frame *frames, size_t count)
 {
-    gva_t top = rsp;
+    gva_t top = stack_top(view, rsp, frames, count);
 
-    for (size_t i = 0; i < count; i++)
-        top = frames[i].slot > top ? frames[i].slot : top;
     for (gva_t slot = top; slot >= rsp && slot - rsp < BACKTRACE_SCAN_BYTES; slot -= 8) {
         uint64_t value;
         if (read_word(view, slot, &value) && value % 8 == 0 && value < UINT64_MAX - 8 &&

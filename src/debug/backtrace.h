@@ -23,10 +23,10 @@ struct frame {
     bool earlier;  /* on the stack that was in use before the current one */
 };
 
-#define BACKTRACE_MAX        32 /* frames of each origin */
+#define BACKTRACE_MAX        64 /* frames of each origin */
 #define BACKTRACE_FRAMES     (2 + 5 * BACKTRACE_MAX)
 #define BACKTRACE_SCAN_BYTES 4096  /* of the stack, from RSP upward */
-#define BACKTRACE_SCAN_OTHER 16384 /* of the stack before it */
+#define BACKTRACE_SCAN_OTHER 32768 /* of the stack before it */
 
 /*
  * Fill `frames` and return their number, at least 1: RIP, the callers as far as the image has

@@ -119,10 +119,11 @@ const char *vm_report_exit(struct uhyve_vm *vm)
         .address = panic.address,
     };
     if (panic.has_rip) {
-        /* Where the exception was rather than its handler. The frame pointer is the handler's. */
+        /* Where the exception was rather than its handler. The other registers are the handler's.
+         */
         vm->crash.state.rip = panic.rip;
         vm->crash.state.gpr[X86_RSP] = panic.rsp;
-        vm->crash.state.gpr[X86_RBP] = 0;
+        vm->crash.state.gpr[X86_RBP] = vm->crash.state.gpr[X86_R12] = 0;
     }
     const char *report = make_report(vm, &crash, log);
     text_free(&cause);
