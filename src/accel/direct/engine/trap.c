@@ -35,6 +35,7 @@
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/privileged.h"
 #include "accel/direct/engine/queue.h"
+#include "accel/direct/engine/sample.h"
 #include "accel/direct/engine/settle.h"
 #include "accel/direct/engine/start.h"
 #include "accel/direct/engine/wait.h"
@@ -306,6 +307,10 @@ static bool handle_pending(struct cpu *cpu, bool shadow)
         exit_interrupted(cpu);
         return true;
     }
+    if (take_pending(cpu, DIRECT_PENDING_SAMPLE)) {
+        sample_take(cpu);
+        return true;
+    }
     if (take_pending(cpu, DIRECT_PENDING_LINES)) {
         wait_set_mode(cpu, DIRECT_MODE_ENGINE); /* it needs no signal to itself */
         ioapic_lines_changed();
@@ -385,22 +390,6 @@ static bool step_sequence(struct cpu *cpu)
     cpu->stepping = false;
     cpu->shadow_rip = 0;
     finish(cpu, privileged_run(cpu, &insn), single_step);
-    return true;
-}
-
-/* Something for a debugger, or another vCPU wants to be alone. */
-static bool debug_holds(struct cpu *cpu)
-{
-    if (cpu->redirected) {
-        cpu->state->rip = cpu->redirected_rip;
-        cpu->redirected = cpu->step_done = false;
-    }
-    if (lift_wait(cpu))
-        return true;
-    if (!cpu->hits && !cpu->step_done)
-        return false;
-    wait_set_mode(cpu, DIRECT_MODE_ENGINE);
-    debug_report(cpu);
     return true;
 }
 
