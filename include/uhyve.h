@@ -58,6 +58,7 @@ enum uhyve_level {
     UHYVE_LEVEL_WARN,
     UHYVE_LEVEL_INFO,
     UHYVE_LEVEL_DEBUG,
+    UHYVE_LEVEL_NOTICE, /* part of what was asked for: passed on whatever the level is */
 };
 
 /* Who executes guest code. */
@@ -114,6 +115,14 @@ enum uhyve_isolation {
     UHYVE_ISOLATION_NONE,   /* not all of them: links in mapped directories lead out of those */
     UHYVE_ISOLATION_NORMAL, /* no capabilities; Landlock, as far as this kernel has it */
     UHYVE_ISOLATION_STRICT, /* the same, but no run on a kernel that lacks some of it */
+};
+
+/* The form of a profile. */
+enum uhyve_profile {
+    UHYVE_PROFILE_OFF,
+    UHYVE_PROFILE_TABLE,  /* functions and their shares */
+    UHYVE_PROFILE_FOLDED, /* one stack a line, for other tools */
+    UHYVE_PROFILE_SVG,    /* flame graph */
 };
 
 #define UHYVE_MIB            (UINT64_C(1) << 20)
@@ -224,6 +233,23 @@ struct uhyve_params {
      */
     const char *trace;
     int trace_fd;
+
+    /* -1, or an empty file that receives an ELF core of the guest if it crashes or panics. */
+    int crash_dump_fd;
+
+    /* A statistical profile of the guest, written to profile_fd when it has ended. */
+    enum uhyve_profile profile;
+    unsigned profile_rate; /* samples of each CPU per second, 1 to 10000; default 1000 */
+    int profile_fd;
+
+    /*
+     * Debugging: wait for GDB before the first guest instruction, on a UNIX socket if `gdb_socket`
+     * is its path, else on TCP port `gdb_port` of a loopback address (0: any that is free). A
+     * message of UHYVE_LEVEL_NOTICE tells where.
+     */
+    bool gdb;
+    uint16_t gdb_port;
+    const char *gdb_socket;
 
     /* Called with each message of the library itself (no newline), from any of its threads. May be
      * NULL. */

@@ -95,6 +95,9 @@ static int apply_option(struct arguments *arguments, const struct cli_option *op
         return option_refuse(&source, arguments->error, "the option takes no value");
     if (option->argument && !value && !option->optional)
         value = take_value(arguments);
+    else if (option->takes_word && !value && arguments->next < arguments->end &&
+             option->takes_word(*arguments->next))
+        value = *arguments->next++;
     if (option->argument && (value ? !*value : !option->optional))
         return option_refuse(&source, arguments->error, "a value is missing: %s %s", shown,
                              option->argument);

@@ -162,6 +162,7 @@ static int config_set_value(const struct config_value *value)
     case CLI_TOML_STRING:
         return config_set_string(value);
     case CLI_TOML_SIZE:
+    case CLI_TOML_PORT:
         return value->toml->type == TOML_INTEGER ? config_set_integer(value)
                                                  : config_set_string(value);
     case CLI_TOML_CORES:

@@ -25,6 +25,8 @@ int option_refuse(const struct cli_source *source, struct uhyve_error *error, co
                      text);
 }
 
+#define GDB_PORT_DEFAULT 6677 /* as in the reference */
+
 /* Everything that all setters get; most need only some of it. */
 #define SETTER_PARAMETERS                                                                          \
     struct cli_settings *settings, const struct cli_source *source, const char *value,             \
@@ -221,6 +223,38 @@ static int set_trace_file(SETTER_PARAMETERS)
     return 0;
 }
 
+static int set_crash_dump(SETTER_PARAMETERS)
+{
+    settings->crash_dump = value;
+    return 0;
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t size = strlen(name), end_size = strlen(end);
+    return size > end_size && strcmp(name + size - end_size, end) == 0;
+}
+
+static int set_profile(SETTER_PARAMETERS)
+{
+    settings->profile_file = value;
+    settings->params.profile = value && ends_with(value, ".svg")      ? UHYVE_PROFILE_SVG
+                               : value && ends_with(value, ".folded") ? UHYVE_PROFILE_FOLDED
+                                                                      : UHYVE_PROFILE_TABLE;
+    return 0;
+}
+
+static int set_profile_rate(SETTER_PARAMETERS)
+{
+    uint64_t rate;
+
+    if (text_parse_unsigned(value, 10000, &rate) != 0 || rate == 0)
+        return option_refuse(source, error, "'%.80s' is not a rate from 1 to 10000 per second",
+                             value);
+    settings->params.profile_rate = (unsigned)rate;
+    return 0;
+}
+
 static int set_verbose(SETTER_PARAMETERS)
 {
     settings->params.verbose = true;
@@ -238,11 +272,23 @@ static int set_config(SETTER_PARAMETERS)
 
 static int set_gdb_port(SETTER_PARAMETERS)
 {
-    uint64_t port;
+    uint64_t port = GDB_PORT_DEFAULT;
 
-    if (text_parse_unsigned(value, UINT16_MAX, &port) != 0)
-        return option_refuse(source, error, "'%.80s' is not a port number from 0 to 65535", value);
+    settings->params.gdb = true;
+    settings->params.gdb_socket = value && strchr(value, '/') ? value : NULL;
+    if (value && !settings->params.gdb_socket && text_parse_unsigned(value, UINT16_MAX, &port) != 0)
+        return option_refuse(source, error,
+                             "'%.80s' is neither a port number from 0 to 65535 nor the path of a "
+                             "socket, which has a slash",
+                             value);
+    settings->params.gdb_port = (uint16_t)port;
     return 0;
+}
+
+/* "-s 6677 IMAGE" has a port, "-s IMAGE" has not. */
+static bool is_number(const char *word)
+{
+    return *word && !word[strspn(word, "0123456789")];
 }
 
 static int set_file_mapping(SETTER_PARAMETERS)
@@ -389,9 +435,23 @@ const struct cli_option cli_options[] = {
     {"trace-file", .argument = "FILE", .set = set_trace_file, .group = CLI_GROUP_OUTPUT,
      .help = "write the trace to FILE, which must not exist\n"
              "yet, instead of standard error"},
+    {"crash-dump", .argument = "FILE", .set = set_crash_dump, .group = CLI_GROUP_OUTPUT,
+     .help = "write an ELF core of a guest that crashes to\n"
+             "FILE, which must not exist yet, for gdb"},
+    {"profile", .argument = "FILE", .optional = true, .set = set_profile, .group = CLI_GROUP_OUTPUT,
+     .help = "show where the guest spends its time; to a FILE:\n"
+             ".svg a flame graph, .folded stacks, else a table"},
+    {"profile-rate", .argument = "HZ", .set = set_profile_rate, .group = CLI_GROUP_OUTPUT,
+     .help = "samples per second and CPU [default: 1000]"},
     {"verbose", 'v', .set = set_verbose, .group = CLI_GROUP_OUTPUT, .env = {"HERMIT_VERBOSE"},
      .help = "show the kernel's log and what uhyve does;\n"
              "-vv shows more"},
+
+    {"gdb-port", 's', .argument = "PORT", .optional = true, .set = set_gdb_port,
+     .takes_word = is_number, .group = CLI_GROUP_OUTPUT, .env = {"HERMIT_GDB_PORT"},
+     .toml = CLI_TOML_PORT, .section = "uhyve", .key = "gdb_port",
+     .help = "wait for GDB on this TCP port of localhost, or on\n"
+             "a socket if it is a path [default: 6677]"},
 
     {"config", .argument = "FILE", .set = set_config, .group = CLI_GROUP_GENERAL,
      .env = {"HERMIT_CONFIG"},
@@ -400,8 +460,6 @@ const struct cli_option cli_options[] = {
     {"help", 'h', .set = set_help, .group = CLI_GROUP_GENERAL, .help = "print this help"},
     {"version", 'V', .set = set_version, .group = CLI_GROUP_GENERAL, .help = "print the version"},
 
-    {"gdb-port", 's', .argument = "PORT", .optional = true, .set = set_gdb_port, .later = true,
-     .env = {"HERMIT_GDB_PORT"}, .toml = CLI_TOML_INTEGER, .section = "uhyve", .key = "gdb_port"},
     {"trace-dir", .argument = "DIR", .optional = true, .later = true},
 };
 /* clang-format on */

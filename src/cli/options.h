@@ -26,6 +26,7 @@ enum cli_toml {
     CLI_TOML_INTEGER,
     CLI_TOML_STRING,
     CLI_TOML_SIZE,    /* string, or integer in bytes */
+    CLI_TOML_PORT,    /* integer, or string: the path of a socket */
     CLI_TOML_CORES,   /* string, or array of integers */
     CLI_TOML_STRINGS, /* array of strings, each set on its own */
 };
@@ -43,6 +44,9 @@ struct cli_option {
     const char *section;  /* in the configuration file; NULL with CLI_TOML_NONE */
     const char *key;
     const char *help; /* lines of at most 50 characters */
+
+    /* An optional argument is also taken from the next word if this accepts that. May be NULL. */
+    bool (*takes_word)(const char *word);
 
     /*
      * Check and store one value. `value` is NULL for a flag and for an optional argument that was

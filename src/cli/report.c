@@ -11,10 +11,9 @@
 void report_message(void *context, enum uhyve_level level, const char *text)
 {
     static const char *const prefixes[] = {
-        [UHYVE_LEVEL_ERROR] = "uhyve: error: ",
-        [UHYVE_LEVEL_WARN] = "uhyve: warning: ",
-        [UHYVE_LEVEL_INFO] = "uhyve: ",
-        [UHYVE_LEVEL_DEBUG] = "uhyve: debug: ",
+        [UHYVE_LEVEL_ERROR] = "uhyve: error: ", [UHYVE_LEVEL_WARN] = "uhyve: warning: ",
+        [UHYVE_LEVEL_INFO] = "uhyve: ",         [UHYVE_LEVEL_DEBUG] = "uhyve: debug: ",
+        [UHYVE_LEVEL_NOTICE] = "uhyve: ",
     };
     char line[1200];
     size_t prefix = strlen(prefixes[level]), size = strnlen(text, sizeof line - prefix - 1);
@@ -78,7 +77,7 @@ int report_result(const struct uhyve_result *result, int signal)
         report_failure(result);
         break;
     case UHYVE_STOPPED:
-        status = 128 + signal;
+        status = signal ? 128 + signal : 0; /* 0: the user of a debugger ended it */
         break;
     }
     if (result->output_error) {

@@ -8,7 +8,7 @@
 static void log_message(const struct log *log, enum uhyve_level level, const char *format,
                         va_list args)
 {
-    if (!log->message || level > log->level)
+    if (!log->message || (level > log->level && level != UHYVE_LEVEL_NOTICE))
         return;
     char text[1024];
     vsnprintf(text, sizeof text, format, args);
@@ -29,6 +29,7 @@ DEFINE_LOG(log_error, UHYVE_LEVEL_ERROR)
 DEFINE_LOG(log_warn, UHYVE_LEVEL_WARN)
 DEFINE_LOG(log_info, UHYVE_LEVEL_INFO)
 DEFINE_LOG(log_debug, UHYVE_LEVEL_DEBUG)
+DEFINE_LOG(log_notice, UHYVE_LEVEL_NOTICE)
 
 bool log_limit_pass(struct log_limit *limit, bool *last)
 {

@@ -19,6 +19,9 @@ void log_error(const struct log *log, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void log_warn(const struct log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_info(const struct log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What the user waits for or must know to go on; whatever the level is. */
+void log_notice(const struct log *log, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void log_debug(const struct log *log, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -46,6 +46,7 @@ static void end_in_crash(struct vcpu *vcpu, struct vm_crash *crash)
 {
     crash->vcpu = vcpu->index;
     console_flush(vcpu->vm->console);
+    pause_crashed(vcpu, crash->signal, crash->state_valid ? &crash->state : NULL);
     vm_end(vcpu->vm, UHYVE_CRASHED, 0, crash);
 }
 
@@ -59,12 +60,13 @@ static void end_on_exit(struct vcpu *vcpu, int exit_code)
     console_flush(vm->console);
     if (exit_code != 0)
         crash.state_valid = vm->accel->vcpu_get_state(vcpu->accel, &crash.state) == 0;
+    pause_before_end(vcpu);
     vm_end(vm, UHYVE_EXITED, exit_code, &crash);
 }
 
 static void end_on_shutdown(struct vcpu *vcpu, const struct accel_exit *exit)
 {
-    struct vm_crash crash = {0};
+    struct vm_crash crash = {.signal = GDB_SIGSEGV};
 
     snprintf(crash.cause, sizeof crash.cause,
              "triple fault: an exception occurred while the guest could not handle one");
@@ -75,11 +77,31 @@ static void end_on_shutdown(struct vcpu *vcpu, const struct accel_exit *exit)
 
 static void end_on_failure(struct vcpu *vcpu, const struct accel_exit *exit)
 {
-    struct vm_crash crash = {0};
+    struct vm_crash crash = {.signal = GDB_SIGABRT};
 
     snprintf(crash.cause, sizeof crash.cause, "%s", exit->reason);
     crash.state_valid = vcpu->vm->accel->vcpu_get_state(vcpu->accel, &crash.state) == 0;
     end_in_crash(vcpu, &crash);
+}
+
+/* The signal by which debuggers know an exception. */
+static enum gdb_signal exception_signal(unsigned vector)
+{
+    switch (vector) {
+    case X86_VECTOR_DIVIDE_ERROR:
+    case X86_VECTOR_X87:
+    case X86_VECTOR_SIMD:
+        return GDB_SIGFPE;
+    case X86_VECTOR_DEBUG:
+    case X86_VECTOR_BREAKPOINT:
+        return GDB_SIGTRAP;
+    case X86_VECTOR_INVALID_OPCODE:
+        return GDB_SIGILL;
+    case X86_VECTOR_ALIGNMENT:
+        return GDB_SIGBUS;
+    default:
+        return GDB_SIGSEGV;
+    }
 }
 
 /* An exception before the kernel had handlers of its own. False if the port was written to by
@@ -111,6 +133,7 @@ static bool end_on_exception(struct vcpu *vcpu)
     snprintf(crash.cause, sizeof crash.cause,
              "%s (exception %u)%s, before the kernel had set up its exception handlers",
              x86_exception_name(exception.vector), exception.vector, detail);
+    crash.signal = exception_signal(exception.vector);
     end_in_crash(vcpu, &crash);
     return true;
 }
@@ -173,13 +196,27 @@ static void handle_mmio(struct vcpu *vcpu, const struct accel_exit *exit)
                 exit->mmio.gpa);
 }
 
+/* The profiler disturbs a vCPU only while it is in the guest. */
+static void enter_guest(struct vcpu *vcpu, struct accel_exit *exit)
+{
+    struct uhyve_vm *vm = vcpu->vm;
+
+    if (vm->profile)
+        atomic_store(&vcpu->in_guest, true);
+    vm->accel->vcpu_run(vcpu->accel, exit);
+    if (vm->profile)
+        atomic_store(&vcpu->in_guest, false);
+}
+
 void vcpu_run_guest(struct vcpu *vcpu)
 {
     struct uhyve_vm *vm = vcpu->vm;
     struct accel_exit exit = {0};
 
-    while (!atomic_load(&vm->stopping)) {
-        vm->accel->vcpu_run(vcpu->accel, &exit);
+    while (vm->pause ? pause_enter(vcpu) : !atomic_load(&vm->stopping)) {
+        enter_guest(vcpu, &exit);
+        if (vm->pause)
+            pause_left(vcpu, &exit);
         switch (exit.kind) {
         case ACCEL_EXIT_IO:
             handle_io(vcpu, &exit);
@@ -193,7 +230,8 @@ void vcpu_run_guest(struct vcpu *vcpu)
         case ACCEL_EXIT_INTERRUPTED:
             count_other(vcpu, COUNT_INTERRUPTED);
             break;
-        case ACCEL_EXIT_DEBUG: /* only where something was asked for */
+        case ACCEL_EXIT_DEBUG: /* only where a debugger asked for something */
+            pause_debug(vcpu, &exit);
             break;
         case ACCEL_EXIT_SHUTDOWN:
             count_other(vcpu, COUNT_SHUTDOWN);
@@ -203,5 +241,7 @@ void vcpu_run_guest(struct vcpu *vcpu)
             end_on_failure(vcpu, &exit);
             return;
         }
+        if (vm->profile)
+            vcpu_profile(vcpu, &exit);
     }
 }

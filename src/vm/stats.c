@@ -13,7 +13,7 @@ static const char *const other_names[COUNT_OTHERS] = {
     [COUNT_SHUTDOWN] = "Shutdown",     [COUNT_INTERRUPTED] = "Interrupted",
 };
 
-static const char *counter_name(unsigned counter)
+const char *vm_counter_name(unsigned counter)
 {
     if (counter >= COUNT_HYPERCALLS_MAX)
         return other_names[counter - COUNT_HYPERCALLS_MAX];
@@ -28,14 +28,14 @@ static size_t fill_rows(struct uhyve_vm *vm)
     for (unsigned counter = 0; counter < COUNTERS; counter++) {
         uint64_t *per_cpu = vm->row_counts + rows * vm->params.cpu_count;
         uint64_t total = 0;
-        if (!counter_name(counter))
+        if (!vm_counter_name(counter))
             continue;
         for (unsigned i = 0; i < vm->params.cpu_count; i++) {
             per_cpu[i] = atomic_load_explicit(&vm->vcpus[i].count[counter], memory_order_relaxed);
             total += per_cpu[i];
         }
         if (total)
-            vm->rows[rows++] = (struct uhyve_exit_count){counter_name(counter), total, per_cpu};
+            vm->rows[rows++] = (struct uhyve_exit_count){vm_counter_name(counter), total, per_cpu};
     }
     return rows;
 }

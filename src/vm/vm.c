@@ -17,6 +17,7 @@
 #include "boot/fdt.h"
 #include "hermit/hypercall.h"
 #include "util/error.h"
+#include "vm/debugger.h"
 #include "vm/vm.h"
 
 #define HOST_CPU_MAX       65535 /* more than any Linux supports */
@@ -50,6 +51,9 @@ void uhyve_params_init(struct uhyve_params *params)
         .log_fd = -1,
         .output_fd = -1,
         .trace_fd = -1,
+        .crash_dump_fd = -1,
+        .profile_rate = 1000,
+        .profile_fd = -1,
         .message_level = UHYVE_LEVEL_WARN,
     };
 }
@@ -173,6 +177,7 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         .cpu_count = params->cpu_count,
         .cpu_pm = params->cpu_pm,
         .pit = params->pit,
+        .debugged = params->gdb,
         .change_user = params->change_user,
         .uid = params->uid,
         .gid = params->gid,
@@ -199,7 +204,8 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     vm->hypercalls.files = vm->files;
     /* Once the VM is isolated no code can be loaded any more. */
     vm->disassembler = disassembler_open();
-    return vm_trace_open(vm, error);
+    err = vm_trace_open(vm, error);
+    return err ? err : vm_profile_open(vm, error);
 }
 
 int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
@@ -221,6 +227,8 @@ int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
     pthread_mutex_init(&vm->lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
     err = create(vm, error);
+    if (!err)
+        err = debugger_create(vm, error);
     vm->create_ns = vm_now() - start;
     if (err)
         uhyve_destroy(vm);
@@ -325,6 +333,10 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
         err = vcpus_wait_ready(vm, error);
     if (!err)
         err = describe(vm, error);
+    if (!err)
+        err = vm_profile_start(vm, error);
+    if (!err)
+        err = debugger_start(vm, error);
     return err;
 }
 
@@ -344,6 +356,8 @@ static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
         result->report = vm_report_crash(vm);
     else if (result->outcome == UHYVE_EXITED && vm->exit_code != 0)
         result->report = vm_report_exit(vm);
+    if (result->report)
+        vm_dump_core(vm);
 }
 
 int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error)
@@ -358,11 +372,13 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
         vcpus_abort(vm);
     else
         vcpus_run(vm);
+    debugger_finish(vm);
     if (err)
         return err;
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
     vm_trace_finish(vm);
+    vm_profile_finish(vm);
     fill_result(vm, result);
     return 0;
 }
@@ -403,13 +419,17 @@ void uhyve_destroy(struct uhyve_vm *vm)
 {
     if (!vm)
         return;
-    for (unsigned i = 0; vm->vcpus && i < vm->params.cpu_count; i++)
+    for (unsigned i = 0; vm->vcpus && i < vm->params.cpu_count; i++) {
         if (vm->vcpus[i].accel)
             vm->accel->vcpu_destroy(vm->vcpus[i].accel);
+        free(vm->vcpus[i].core);
+    }
+    debugger_destroy(vm);
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);
     vm_trace_close(vm);
+    vm_profile_close(vm);
     disassembler_close(vm->disassembler);
     console_destroy(vm->console);
     vm_files_free(vm);

@@ -372,8 +372,6 @@ static void image_options(void **state)
 static void options_of_later_versions(void **state)
 {
     static const char *const forms[] = {
-        "--gdb-port",
-        "--gdb-port=1234",
         "--net=tap",
         "--trace-dir",
     };
@@ -382,19 +380,52 @@ static void options_of_later_versions(void **state)
         snprintf(name, sizeof name, "%.*s is not available", (int)strcspn(forms[i], "="), forms[i]);
         REFUSE(WORDS("k", forms[i]), WORDS(name));
     }
-    REFUSE(WORDS("k", "-s"), WORDS("-s is not available"));
-    REFUSE(WORDS("k", "-s=6677"), WORDS("-s is not available"));
     REFUSE(WORDS("k", "-vntap"), WORDS("-n is not available"));
+}
 
-    setenv("HERMIT_GDB_PORT", "6677", 1);
+static void expect_debugger(unsigned port)
+{
+    assert_true(settings.params.gdb);
+    assert_null(settings.params.gdb_socket);
+    assert_int_equal(settings.params.gdb_port, port);
+    assert_string_equal(settings.params.image, "k");
+}
+
+/* The value may be left out, may follow "=", and is the next word if that is a number. */
+static void debugger_port(void **state)
+{
     MUST_LOAD("k");
-    assert_string_equal(messages.data,
-                        "1:HERMIT_GDB_PORT has no effect in this version of uhyve\n");
+    assert_false(settings.params.gdb);
+    MUST_LOAD("-s", "k");
+    expect_debugger(6677);
+    MUST_LOAD("k", "-s");
+    expect_debugger(6677);
+    MUST_LOAD("--gdb-port", "k");
+    expect_debugger(6677);
+    MUST_LOAD("-s", "1234", "k");
+    expect_debugger(1234);
+    MUST_LOAD("-vs", "1234", "k");
+    expect_debugger(1234);
+    MUST_LOAD("--gdb-port", "0", "k");
+    expect_debugger(0);
+    MUST_LOAD("-s=1234", "k");
+    expect_debugger(1234);
+    MUST_LOAD("-s1234", "k");
+    expect_debugger(1234);
+    MUST_LOAD("--gdb-port=1234", "k", "5");
+    expect_debugger(1234);
+    MUST_LOAD("-s=./socket", "k");
+    assert_string_equal(settings.params.gdb_socket, "./socket");
+    REFUSE(WORDS("-s", "65536", "k"), WORDS("-s: ", "65536"));
+    REFUSE(WORDS("-s=socket", "k"), WORDS("-s: ", "socket", "slash"));
+
+    setenv("HERMIT_GDB_PORT", "4321", 1);
+    MUST_LOAD("k");
+    expect_debugger(4321);
+    MUST_LOAD("-s", "k");
+    expect_debugger(6677);
     setenv("HERMIT_GDB_PORT", "65536", 1);
     REFUSE(WORDS("k"), WORDS("HERMIT_GDB_PORT", "65536"));
-    setenv("HERMIT_GDB_PORT", "0", 1);
-    MUST_LOAD("k");
-    assert_int_equal(messages.size, 0);
 }
 
 static void environment_variables(void **state)
@@ -563,7 +594,7 @@ static void bad_configuration_files(void **state)
         {"[uhyve]\noutput = \"a\\u0000b\"\n", "uhyve.toml:2: output", "U+0000"},
         {"[uhyve]\naccel = 'x'\n", "uhyve.toml:2: accel: ", "kvm"},
         {"[uhyve]\ntempdir = 1\n", "uhyve.toml:2: tempdir", "string"},
-        {"[uhyve]\ngdb_port = 'x'\n", "uhyve.toml:2: gdb_port", "integer"},
+        {"[uhyve]\ngdb_port = 'x'\n", "uhyve.toml:2: gdb_port", "slash"},
         {"[uhyve]\ngdb_port = 65536\n", "uhyve.toml:2: gdb_port", "65535"},
         {"[uhyve\n", "uhyve.toml:1: ", "]"},
     };
@@ -577,14 +608,10 @@ static void bad_configuration_files(void **state)
     MUST_LOAD("k", "-c1");
 }
 
-static void configuration_of_later_versions(void **state)
+/* What other versions know is no mistake. */
+static void unknown_configuration(void **state)
 {
-    write_file("uhyve.toml", "net = 3\nkernel = 4\n[uhyve]\ngdb_port = 1\n"
-                             "net = 3\nfile_mapping = 4\n");
-    MUST_LOAD("k");
-    assert_string_equal(messages.data,
-                        "1:uhyve.toml: no effect in this version of uhyve: uhyve.gdb_port\n");
-    setenv("RUST_LOG", "error", 1);
+    write_file("uhyve.toml", "net = 3\nkernel = 4\n[uhyve]\nnet = 3\nfile_mapping = 4\n");
     MUST_LOAD("k");
     assert_int_equal(messages.size, 0);
 }
@@ -783,12 +810,13 @@ int main(void)
         TEST(options_for_files),
         TEST(image_options),
         TEST(options_of_later_versions),
+        TEST(debugger_port),
         TEST(environment_variables),
         TEST(message_levels),
         TEST(configuration_file),
         TEST(configuration_file_lookup),
         TEST(bad_configuration_files),
-        TEST(configuration_of_later_versions),
+        TEST(unknown_configuration),
         TEST(guest_environment),
         TEST(affinity),
         TEST(help_is_complete_and_narrow),

@@ -366,13 +366,27 @@ static void signals_stop_the_vm(void **state)
     assert_int_equal(ran.status, 1000 + SIGTERM);
 }
 
+static void say_something(const struct uhyve_params *params)
+{
+    params->message(params->message_context, UHYVE_LEVEL_WARN, "this is odd");
+    params->message(params->message_context, UHYVE_LEVEL_NOTICE, "waiting");
+}
+
 static void messages_have_levels(void **state)
 {
-    setenv("HERMIT_GDB_PORT", "1", 1);
+    fake_vm.run = say_something;
     RUN("k");
     assert_int_equal(ran.status, 0);
-    assert_string_equal(ran.err,
-                        "uhyve: warning: HERMIT_GDB_PORT has no effect in this version of uhyve\n");
+    assert_string_equal(ran.err, "uhyve: warning: this is odd\nuhyve: waiting\n");
+}
+
+/* The user of a debugger ended it. */
+static void stopped_without_a_signal(void **state)
+{
+    fake_vm.result.outcome = UHYVE_STOPPED;
+    RUN("k");
+    assert_int_equal(ran.status, 0);
+    assert_string_equal(ran.err, "");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -391,6 +405,7 @@ int main(void)
         TEST(statistics_follow_the_output),
         TEST(signals_stop_the_vm),
         TEST(messages_have_levels),
+        TEST(stopped_without_a_signal),
     };
     unit_keep_output_format();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,8 +13,17 @@
 #include "arch/x86_64/state.h"
 #include "boot/layout.h"
 
-#define X86_EXCEPTION_PORT    0xee
-#define X86_VECTOR_PAGE_FAULT 14
+#define X86_EXCEPTION_PORT 0xee
+
+/* Exceptions (AMD64 Architecture Programmer's Manual volume 2, section 8.2). */
+#define X86_VECTOR_DIVIDE_ERROR   0
+#define X86_VECTOR_DEBUG          1
+#define X86_VECTOR_BREAKPOINT     3
+#define X86_VECTOR_INVALID_OPCODE 6
+#define X86_VECTOR_PAGE_FAULT     14
+#define X86_VECTOR_X87            16
+#define X86_VECTOR_ALIGNMENT      17
+#define X86_VECTOR_SIMD           19
 
 /*
  * Write descriptor tables, exception stubs and page tables. `legacy` selects the larger mapping
