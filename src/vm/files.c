@@ -1,5 +1,6 @@
 /*
- * What the guest sees of the host's files: the file map and the mounts to announce.
+ * What the guest sees of the host's files and of those of its image: the file map and the mounts to
+ * announce.
  */
 #include <errno.h>
 
@@ -16,6 +17,8 @@ int vm_files_init(struct uhyve_vm *vm, struct uhyve_error *error)
     };
 
     int err = files_create(&vm->files, &options, error);
+    if (!err)
+        err = vm_map_image_files(vm, error);
     if (err)
         return err;
     filemap_list_mounts(files_map(vm->files), &vm->log, &vm->mounts);

@@ -26,6 +26,19 @@ int vm_unpack_image(struct uhyve_vm *vm, struct uhyve_error *error)
     return 0;
 }
 
+int vm_map_image_files(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    const struct tarball *files = &vm->hermit.files;
+    int err = 0;
+
+    if (vm->params.image_mode != UHYVE_IMAGE_EXTERNAL)
+        return 0;
+    for (size_t i = 0; i < files->count && !err; i++)
+        err = filemap_add_bytes(files_map(vm->files), files->files[i].name, files->files[i].data,
+                                files->files[i].size, error);
+    return err;
+}
+
 uint64_t vm_archive_size(const struct uhyve_vm *vm)
 {
     return vm->params.image_mode == UHYVE_IMAGE_INTERNAL ? vm->hermit.tar_size : 0;

@@ -175,6 +175,8 @@ void vm_files_free(struct uhyve_vm *vm);
 /* If the image is a Hermit image, unpack it: vm->image becomes the kernel in it, and what it says
  * about arguments, environment and requirements goes into vm->params. */
 int vm_unpack_image(struct uhyve_vm *vm, struct uhyve_error *error);
+/* External mode: the files of the image become files of the guest. After vm->files exists. */
+int vm_map_image_files(struct uhyve_vm *vm, struct uhyve_error *error);
 uint64_t vm_archive_size(const struct uhyve_vm *vm); /* bytes of it in guest memory */
 void vm_free_image(struct uhyve_vm *vm);
 

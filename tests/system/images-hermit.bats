@@ -289,3 +289,86 @@ refused() {
     [[ -n $functions ]]
     [[ $functions == "$(grep -oE '[a-z_]+\+0x[0-9a-f]+' image-stderr | sort -u)" ]]
 }
+
+# files_of ARGUMENT...: what the guest `files` answers, booted from app.hermit.
+files_of() {
+    run_uhyve "${options[@]}" app.hermit -- -- "$@"
+    expect_status 0
+}
+
+@test "in external mode the files of the image are there, read-only" {
+    skip_unless_kvm
+    options=()
+    for guest in files-v1 files-v2; do
+        image_directory "$guest"
+        pack
+        files_of 'open /data/words.txt r' 'read last 100' 'read last 100' 'open data/words.txt w' \
+            'open /hermit.toml r' 'open /data/missing r' 'open /data/deep/large r' 'close last'
+        expect_stdout_line '^open /data/words.txt r = 3$'
+        expect_stdout_line '^read last 100 = 6.*hello'
+        expect_stdout_line '^read last 100 = 0'
+        expect_stdout_line '^open data/words.txt w = -[0-9]+$'
+        expect_stdout_line '^open /hermit.toml r = [4-9]$'
+        expect_stdout_line '^open /data/missing r = -[0-9]+$'
+        expect_stdout_line '^open /data/deep/large r = [4-9]$'
+        grep -q '^open /data/missing r = -2$' stdout || [[ $guest == files-v1 ]]
+    done
+    files_of 'stat /data/words.txt' 'open /data rd' 'list last 4096'
+    expect_stdout_line '^stat /data/words.txt = .*6'
+    expect_stdout_line 'words.txt'
+    expect_stdout_line 'deep'
+}
+
+@test "in internal mode the guest has no files of the image" {
+    skip_unless_kvm
+    image_directory files-v2
+    pack
+    options=(--hermit-image-mode internal)
+    files_of 'open /data/words.txt r' 'stat /hermit.toml'
+    expect_stdout_line '^open /data/words.txt r = -2$'
+    expect_stdout_line '^stat /hermit.toml = -2$'
+}
+
+@test "the directories of an image are announced, the topmost only" {
+    skip_unless_kvm
+    image_directory bootinfo-v2
+    mkdir app/other
+    echo x >app/other/file
+    pack
+    run_uhyve app.hermit
+    expect_status 0
+    expect_stdout_line '^/uhyve,mounts/mounts=(/data,/other|/other,/data)$'
+    run_uhyve --hermit-image-mode internal app.hermit
+    expect_status 0
+    ! grep -q 'uhyve,mounts' stdout
+}
+
+@test "an image and mapped files share one tree, but no names" {
+    skip_unless_kvm
+    image_directory files-v2
+    pack
+    echo mapped >host.txt
+    options=(--file-mapping host.txt:/data/host.txt)
+    files_of 'open /data/host.txt r' 'read last 100' 'open /data/words.txt r' 'read last 100'
+    expect_stdout_line 'mapped'
+    expect_stdout_line 'hello'
+    run_uhyve --file-mapping host.txt:/data/words.txt app.hermit
+    expect_status 2
+    expect_one_error "'data/words.txt'"
+    run_uhyve --file-mapping .:/data app.hermit
+    expect_status 2
+    expect_one_error 'data'
+}
+
+@test "a guest may delete files of its image for this run" {
+    skip_unless_kvm
+    image_directory files-v2
+    pack
+    options=()
+    files_of 'unlink /data/words.txt' 'open /data/words.txt r' 'unlink /data'
+    expect_stdout_line '^unlink /data/words.txt = 0$'
+    expect_stdout_line '^open /data/words.txt r = -2$'
+    expect_stdout_line '^unlink /data = -[0-9]+$'
+    files_of 'open /data/words.txt r'
+    expect_stdout_line '^open /data/words.txt r = 3$'
+}
