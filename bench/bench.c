@@ -45,6 +45,8 @@ static const struct bench benches[] = {
     {"pio_exit", "ns", "ratio <= 1.1", BARE_PROGRAM, bench_pio_exit},
     {"pio_in", "ns", "-", BARE_PROGRAM, bench_pio_in},
     {"trace_off", "ns", "ratio <= 1.02", PLAIN_PROGRAM, bench_trace_off},
+    {"profile_overhead", "ms", "ratio <= 1.03", "the same without --profile",
+     bench_profile_overhead},
     {"file_read", "GiB/s", "ratio >= 0.9", FILE_PROGRAM, bench_file_read},
     {"file_write", "GiB/s", "ratio >= 0.9", FILE_PROGRAM, bench_file_write},
     {"direct_trap", "ns", "ratio <= 2", "bare SIGSEGV trap (bench/native_trap.c)",

@@ -49,6 +49,7 @@ typedef enum bench_outcome bench_function(const struct bench_config *config,
 
 bench_function bench_startup, bench_startup_4cpu, bench_exit_wall, bench_boot_demo;
 bench_function bench_pio_exit, bench_pio_in, bench_trace_off;
+bench_function bench_profile_overhead;
 bench_function bench_vmm_memory, bench_binary;
 bench_function bench_file_read, bench_file_write;
 bench_function bench_direct_trap, bench_direct_patched, bench_direct_hypercall;

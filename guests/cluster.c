@@ -9,6 +9,7 @@
 #include "lib/boot.h"
 #include "lib/cpu.h"
 #include "lib/paging.h"
+#include "lib/smp.h"
 #include "lib/tap.h"
 #include "lib/text.h"
 #include "lib/trap.h"
@@ -34,7 +35,7 @@ static inline void trap(void)
 
 static uint64_t *window_table; /* the page table of WINDOW */
 static uint8_t pages[2][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
-static unsigned faults, divisions, opcodes, breakpoints, rings;
+static unsigned faults, divisions, opcodes, breakpoints, rings, right_cpus;
 static uint64_t exception_rip;
 
 static void make_window(void)
@@ -207,20 +208,36 @@ static void test_strings(void)
     tap_ok(right, "short and long strings are copied");
 }
 
-static void test_flags(void)
+#define ROOM "nop\n\tnop\n\tnop\n\tnop\n\t" /* to patch what is before */
+
+static bool flags_are_right(void)
 {
     bool right = true;
     for (unsigned i = 0; i < ROUNDS; i++) {
         uint64_t enabled, disabled, restored;
-        __asm__ volatile("sti\n\tmov %%cr0, %%rax\n\tpushfq\n\tpop %0\n\tcli\n\t"
-                         "mov %%cr0, %%rax\n\tpushfq\n\tpop %1\n\tpush %0\n\tpopfq\n\t"
-                         "mov %%cr0, %%rax\n\tpushfq\n\tpop %2\n\tcli"
+        __asm__ volatile("sti\n\t" ROOM "mov %%cr0, %%rax\n\t"
+                         "pushfq\n\tpop %0\n\tcli\n\t" ROOM "mov %%cr0, %%rax\n\t"
+                         "pushfq\n\tpop %1\n\t" ROOM "push %0\n\tpopfq\n\t" ROOM
+                         "mov %%cr0, %%rax\n\tpushfq\n\tpop %2\n\tcli\n\t" ROOM
                          : "=&r"(enabled), "=&r"(disabled), "=&r"(restored)
                          :
                          : "rax", "memory", "cc");
         right = (enabled & FLAG_IF) && !(disabled & FLAG_IF) && restored == enabled && right;
     }
-    tap_ok(right, "the interrupt flag is what it should be");
+    return right;
+}
+
+static void test_flags_of_cpu(uint32_t cpu)
+{
+    if (flags_are_right())
+        __atomic_fetch_add(&right_cpus, 1, __ATOMIC_RELAXED);
+    (void)cpu;
+}
+
+static void test_flags(void)
+{
+    smp_run(test_flags_of_cpu);
+    tap_equal(right_cpus, smp_cpu_count(), "the interrupt flag is what it should be on every CPU");
 }
 
 static void test_ports(void)

@@ -117,6 +117,14 @@ enum uhyve_isolation {
     UHYVE_ISOLATION_STRICT, /* the same, but no run on a kernel that lacks some of it */
 };
 
+/* The form of a profile. */
+enum uhyve_profile {
+    UHYVE_PROFILE_OFF,
+    UHYVE_PROFILE_TABLE,  /* functions and their shares */
+    UHYVE_PROFILE_FOLDED, /* one stack a line, for other tools */
+    UHYVE_PROFILE_SVG,    /* flame graph */
+};
+
 #define UHYVE_MIB            (UINT64_C(1) << 20)
 #define UHYVE_MEMORY_MIN     (16 * UHYVE_MIB)
 #define UHYVE_MEMORY_ALIGN   (2 * UHYVE_MIB)
@@ -225,6 +233,14 @@ struct uhyve_params {
      */
     const char *trace;
     int trace_fd;
+
+    /* -1, or an empty file that receives an ELF core of the guest if it crashes or panics. */
+    int crash_dump_fd;
+
+    /* A statistical profile of the guest, written to profile_fd when it has ended. */
+    enum uhyve_profile profile;
+    unsigned profile_rate; /* samples of each CPU per second, 1 to 10000; default 1000 */
+    int profile_fd;
 
     /*
      * Debugging: wait for GDB before the first guest instruction, on a UNIX socket if `gdb_socket`

@@ -95,6 +95,15 @@ struct accel_exit {
     char reason[160];
 };
 
+#define ACCEL_SAMPLE_DEPTH 64
+
+/* Where a guest was. */
+struct accel_sample {
+    bool idle;      /* it waited in HLT: there is no stack */
+    unsigned depth; /* RIP, then the return addresses along the chain of frame pointers */
+    gva_t stack[ACCEL_SAMPLE_DEPTH];
+};
+
 struct accel_host;
 struct accel_vm;
 struct accel_vcpu;
@@ -175,6 +184,12 @@ struct accel {
     /* From any thread: make the current or next vcpu_run return soon. Signal the thread afterwards.
      */
     void (*vcpu_kick)(struct accel_vcpu *vcpu);
+    /*
+     * From any thread, but from one at a time: *sample becomes what the guest did when this was
+     * called last, and it is asked again, which disturbs it less than a kick. False: nothing has
+     * come since. Optional; without it a kick and vcpu_get_state do.
+     */
+    bool (*vcpu_sample)(struct accel_vcpu *vcpu, struct accel_sample *sample);
     int (*vcpu_get_state)(struct accel_vcpu *vcpu, struct x86_state *state);
     int (*vcpu_set_state)(struct accel_vcpu *vcpu, const struct x86_state *state);
     uint32_t (*vcpu_tsc_khz)(struct accel_vcpu *vcpu); /* 0: unknown */

@@ -223,6 +223,38 @@ static int set_trace_file(SETTER_PARAMETERS)
     return 0;
 }
 
+static int set_crash_dump(SETTER_PARAMETERS)
+{
+    settings->crash_dump = value;
+    return 0;
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t size = strlen(name), end_size = strlen(end);
+    return size > end_size && strcmp(name + size - end_size, end) == 0;
+}
+
+static int set_profile(SETTER_PARAMETERS)
+{
+    settings->profile_file = value;
+    settings->params.profile = value && ends_with(value, ".svg")      ? UHYVE_PROFILE_SVG
+                               : value && ends_with(value, ".folded") ? UHYVE_PROFILE_FOLDED
+                                                                      : UHYVE_PROFILE_TABLE;
+    return 0;
+}
+
+static int set_profile_rate(SETTER_PARAMETERS)
+{
+    uint64_t rate;
+
+    if (text_parse_unsigned(value, 10000, &rate) != 0 || rate == 0)
+        return option_refuse(source, error, "'%.80s' is not a rate from 1 to 10000 per second",
+                             value);
+    settings->params.profile_rate = (unsigned)rate;
+    return 0;
+}
+
 static int set_verbose(SETTER_PARAMETERS)
 {
     settings->params.verbose = true;
@@ -403,6 +435,14 @@ const struct cli_option cli_options[] = {
     {"trace-file", .argument = "FILE", .set = set_trace_file, .group = CLI_GROUP_OUTPUT,
      .help = "write the trace to FILE, which must not exist\n"
              "yet, instead of standard error"},
+    {"crash-dump", .argument = "FILE", .set = set_crash_dump, .group = CLI_GROUP_OUTPUT,
+     .help = "write an ELF core of a guest that crashes to\n"
+             "FILE, which must not exist yet, for gdb"},
+    {"profile", .argument = "FILE", .optional = true, .set = set_profile, .group = CLI_GROUP_OUTPUT,
+     .help = "show where the guest spends its time; to a FILE:\n"
+             ".svg a flame graph, .folded stacks, else a table"},
+    {"profile-rate", .argument = "HZ", .set = set_profile_rate, .group = CLI_GROUP_OUTPUT,
+     .help = "samples per second and CPU [default: 1000]"},
     {"verbose", 'v', .set = set_verbose, .group = CLI_GROUP_OUTPUT, .env = {"HERMIT_VERBOSE"},
      .help = "show the kernel's log and what uhyve does;\n"
              "-vv shows more"},

@@ -48,10 +48,12 @@ struct cli_settings {
     struct uhyve_params params;
     enum cli_action action;
     enum cli_stats stats;
-    const char *output;     /* file that receives the guest's output; NULL: the standard streams */
-    const char *trace_file; /* file that receives the call trace; NULL: standard error */
-    const char *config;     /* configuration file by name; NULL: look for one */
-    unsigned verbosity;     /* how often -v was given */
+    const char *output; /* file that receives the guest's output; NULL: the standard streams */
+    const char *profile_file; /* file that receives the profile; NULL: standard error */
+    const char *crash_dump;   /* file that receives a core of the guest; NULL: none */
+    const char *trace_file;   /* file that receives the call trace; NULL: standard error */
+    const char *config;       /* configuration file by name; NULL: look for one */
+    unsigned verbosity;       /* how often -v was given */
 
     uint64_t given; /* bit i: row i of the option table has its value, later stages leave it */
     struct cli_words positionals;

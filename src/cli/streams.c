@@ -60,11 +60,15 @@ int streams_open_output(struct cli_settings *settings, struct uhyve_error *error
     params->stdout_fd = STDOUT_FILENO;
     params->log_fd = STDERR_FILENO;
     params->output_fd = -1;
-    params->trace_fd = STDERR_FILENO;
+    params->trace_fd = params->profile_fd = STDERR_FILENO;
     if (settings->output)
         err = create_file(settings->output, "output", &params->output_fd, error);
     if (!err && settings->trace_file)
         err = create_file(settings->trace_file, "trace", &params->trace_fd, error);
+    if (!err && settings->crash_dump)
+        err = create_file(settings->crash_dump, "crash dump", &params->crash_dump_fd, error);
+    if (!err && settings->profile_file)
+        err = create_file(settings->profile_file, "profile", &params->profile_fd, error);
     if (err)
         streams_remove_output(settings);
     return err;
@@ -83,6 +87,9 @@ static void remove_file(const char *path, int *fd)
 void streams_remove_output(struct cli_settings *settings)
 {
     remove_file(settings->output, &settings->params.output_fd);
+    remove_file(settings->crash_dump, &settings->params.crash_dump_fd);
     if (settings->params.trace_fd != STDERR_FILENO)
         remove_file(settings->trace_file, &settings->params.trace_fd);
+    if (settings->params.profile_fd != STDERR_FILENO)
+        remove_file(settings->profile_file, &settings->params.profile_fd);
 }

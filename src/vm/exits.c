@@ -196,13 +196,25 @@ static void handle_mmio(struct vcpu *vcpu, const struct accel_exit *exit)
                 exit->mmio.gpa);
 }
 
+/* The profiler disturbs a vCPU only while it is in the guest. */
+static void enter_guest(struct vcpu *vcpu, struct accel_exit *exit)
+{
+    struct uhyve_vm *vm = vcpu->vm;
+
+    if (vm->profile)
+        atomic_store(&vcpu->in_guest, true);
+    vm->accel->vcpu_run(vcpu->accel, exit);
+    if (vm->profile)
+        atomic_store(&vcpu->in_guest, false);
+}
+
 void vcpu_run_guest(struct vcpu *vcpu)
 {
     struct uhyve_vm *vm = vcpu->vm;
     struct accel_exit exit = {0};
 
     while (vm->pause ? pause_enter(vcpu) : !atomic_load(&vm->stopping)) {
-        vm->accel->vcpu_run(vcpu->accel, &exit);
+        enter_guest(vcpu, &exit);
         if (vm->pause)
             pause_left(vcpu, &exit);
         switch (exit.kind) {
@@ -229,5 +241,7 @@ void vcpu_run_guest(struct vcpu *vcpu)
             end_on_failure(vcpu, &exit);
             return;
         }
+        if (vm->profile)
+            vcpu_profile(vcpu, &exit);
     }
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "console/sink.h"
+#include "debug/core_dump.h"
 #include "debug/gdb/listen.h"
 #include "fs/files.h"
 #include "fs/keeper.h"
@@ -24,6 +25,11 @@ static bool has_kept_files(const struct uhyve_vm *vm)
     return files_are_kept(vm->files);
 }
 
+static bool dumps_core(const struct uhyve_vm *vm)
+{
+    return vm->params.crash_dump_fd >= 0;
+}
+
 /*
  * The system calls of each module, and when it makes them. A module that makes system calls while a
  * guest runs lists them in its own source file and has a line here; what the C library does for
@@ -33,13 +39,14 @@ static const struct {
     const struct sandbox_call *calls;
     bool (*needed)(const struct uhyve_vm *vm); /* NULL: in every run */
 } call_lists[] = {
-    {debugger_calls, is_debugged},
-    {gdb_listen_calls, is_debugged},
     {vcpu_calls, NULL},
     {image_calls, NULL},
     {sink_calls, NULL},
     {files_calls, NULL},
     {keeper_calls, has_kept_files},
+    {core_dump_calls, dumps_core},
+    {debugger_calls, is_debugged},
+    {gdb_listen_calls, is_debugged},
 };
 
 #define CALL_LISTS (sizeof call_lists / sizeof *call_lists)

@@ -33,7 +33,7 @@ static bool read_guest(void *context, gva_t address, void *to, size_t size)
 }
 
 /* A report without names is better than none, so failure is no more than that. */
-static void read_symbols(const struct uhyve_vm *vm, struct symbols *symbols)
+void vm_read_symbols(const struct uhyve_vm *vm, struct symbols *symbols)
 {
     *symbols = (struct symbols){0};
     if (vm->image.size > IMAGE_MAX)
@@ -65,7 +65,7 @@ static const char *make_report(struct uhyve_vm *vm, struct crash *crash, const c
     crash->disassembler = vm->disassembler;
     crash->history = &vm->vcpus[vm->crash.vcpu].history;
     crash->log = log;
-    read_symbols(vm, &symbols);
+    vm_read_symbols(vm, &symbols);
     crash_report(crash, &vm->report);
     symbols_free(&symbols);
     return vm->report.failed ? crash->cause : vm->report.data;

@@ -85,6 +85,7 @@ static void run(struct vcpu *vcpu)
         atomic_store(&vcpu->vm->first_at, start);
     atomic_store(&vcpu->running_tid, (int)syscall(SYS_gettid));
     vcpu_run_guest(vcpu);
+    vcpu_keep_core(vcpu);
     pause_ended(vcpu);
     atomic_store(&vcpu->running_tid, 0);
     atomic_store(&vcpu->run_ns, vm_now() - start);

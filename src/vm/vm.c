@@ -51,6 +51,9 @@ void uhyve_params_init(struct uhyve_params *params)
         .log_fd = -1,
         .output_fd = -1,
         .trace_fd = -1,
+        .crash_dump_fd = -1,
+        .profile_rate = 1000,
+        .profile_fd = -1,
         .message_level = UHYVE_LEVEL_WARN,
     };
 }
@@ -201,7 +204,8 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     vm->hypercalls.files = vm->files;
     /* Once the VM is isolated no code can be loaded any more. */
     vm->disassembler = disassembler_open();
-    return vm_trace_open(vm, error);
+    err = vm_trace_open(vm, error);
+    return err ? err : vm_profile_open(vm, error);
 }
 
 int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
@@ -330,6 +334,8 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
     if (!err)
         err = describe(vm, error);
     if (!err)
+        err = vm_profile_start(vm, error);
+    if (!err)
         err = debugger_start(vm, error);
     return err;
 }
@@ -350,6 +356,8 @@ static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
         result->report = vm_report_crash(vm);
     else if (result->outcome == UHYVE_EXITED && vm->exit_code != 0)
         result->report = vm_report_exit(vm);
+    if (result->report)
+        vm_dump_core(vm);
 }
 
 int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error)
@@ -370,6 +378,7 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
     vm_trace_finish(vm);
+    vm_profile_finish(vm);
     fill_result(vm, result);
     return 0;
 }
@@ -410,14 +419,17 @@ void uhyve_destroy(struct uhyve_vm *vm)
 {
     if (!vm)
         return;
-    for (unsigned i = 0; vm->vcpus && i < vm->params.cpu_count; i++)
+    for (unsigned i = 0; vm->vcpus && i < vm->params.cpu_count; i++) {
         if (vm->vcpus[i].accel)
             vm->accel->vcpu_destroy(vm->vcpus[i].accel);
+        free(vm->vcpus[i].core);
+    }
     debugger_destroy(vm);
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);
     vm_trace_close(vm);
+    vm_profile_close(vm);
     disassembler_close(vm->disassembler);
     console_destroy(vm->console);
     vm_files_free(vm);

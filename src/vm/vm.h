@@ -16,12 +16,14 @@
 #include "boot/layout.h"
 #include "console/console.h"
 #include "debug/disassembly.h"
+#include "debug/profile.h"
 #include "debug/trace.h"
 #include "fs/files.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
 #include "image/hermit_image.h"
 #include "image/image.h"
+#include "image/symbols.h"
 #include "memory/ram.h"
 #include "util/text.h"
 #include "vm/hermit_input.h"
@@ -53,6 +55,9 @@ struct vcpu {
     atomic_uint_least64_t count[COUNTERS]; /* written by the vCPU's thread only */
     atomic_uint_least64_t run_ns;
     struct call_history history; /* the last hypercalls */
+    struct vcpu_core *core;      /* its registers at the end, for a core file */
+    atomic_bool sample_due;      /* the profiler wants to know where it is */
+    atomic_bool in_guest;        /* it is to be kicked for that */
 };
 
 /* Why and where the guest cannot go on. */
@@ -62,7 +67,7 @@ struct vm_crash {
     bool state_valid;
     struct x86_state state;
     enum gdb_signal signal; /* what a debugger is told */
-    bool has_address; /* the address of a page fault */
+    bool has_address;       /* the address of a page fault */
     gva_t address;
 };
 
@@ -90,7 +95,8 @@ struct uhyve_vm {
     struct files *files;
     struct text mounts; /* for the device tree */
     struct hypercall_context hypercalls;
-    struct trace *trace; /* NULL: calls are not traced */
+    struct trace *trace;        /* NULL: calls are not traced */
+    struct vm_profile *profile; /* NULL: there is none */
     struct log_limit unknown_access;
     atomic_bool bios_area_mapped;
     struct vcpu *vcpus;
@@ -158,6 +164,18 @@ int vm_trace_open(struct uhyve_vm *vm, struct uhyve_error *error);
 void vm_trace_finish(struct uhyve_vm *vm); /* after the vCPUs have ended */
 void vm_trace_close(struct uhyve_vm *vm);
 
+/* core.c: registers of a vCPU that has left its loop, by its thread; and the file, after the end.
+ */
+void vcpu_keep_core(struct vcpu *vcpu);
+void vm_dump_core(struct uhyve_vm *vm);
+
+/* profile.c; all but vcpu_profile also when there is no profile. */
+int vm_profile_open(struct uhyve_vm *vm, struct uhyve_error *error);
+int vm_profile_start(struct uhyve_vm *vm, struct uhyve_error *error); /* before the vCPUs run */
+void vcpu_profile(struct vcpu *vcpu, const struct accel_exit *exit);  /* after each exit */
+void vm_profile_finish(struct uhyve_vm *vm); /* after the vCPUs have ended */
+void vm_profile_close(struct uhyve_vm *vm);
+
 /* stats.c: what is counted under this index; NULL: nothing */
 const char *vm_counter_name(unsigned counter);
 
@@ -165,6 +183,8 @@ const char *vm_counter_name(unsigned counter);
 const char *vm_report_crash(struct uhyve_vm *vm);
 /* Likewise of a guest that ended itself in error; NULL if its output does not say why. */
 const char *vm_report_exit(struct uhyve_vm *vm);
+/* The function names of the image, none if they cannot be read. */
+void vm_read_symbols(const struct uhyve_vm *vm, struct symbols *symbols);
 
 /* files.c */
 int vm_files_init(struct uhyve_vm *vm, struct uhyve_error *error);

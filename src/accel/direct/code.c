@@ -30,9 +30,7 @@ static bool can_load(uint16_t selector)
  */
 uint64_t code_choose_area(const struct ram *ram, unsigned cpu_count)
 {
-    if (cpu_count > TRAMPOLINE_MAX_VCPUS)
-        return 0;
-    for (unsigned i = 0; i < cpu_count; i++)
+    for (unsigned i = 0; i < cpu_count && i < TRAMPOLINE_MAX_VCPUS; i++)
         if (!can_load(trampoline_selector(i)))
             return 0;
     if (ram->base >= 2 * AREA_ROOM)
@@ -56,7 +54,10 @@ static struct plan_area prepare_area(const struct accel_vm *vm, const struct acc
 
     if (!address || !is_near(address, kernel))
         return (struct plan_area){0};
-    for (unsigned i = 0; i < vm->cpu_count; i++)
+    /* Who is not known by its selector finds a state where nothing is ever mapped. */
+    for (unsigned i = 0; i < TRAMPOLINE_SELECTORS; i++)
+        pointers[i] = DIRECT_GUEST_END;
+    for (unsigned i = 0; i < vm->cpu_count && i < TRAMPOLINE_MAX_VCPUS; i++)
         pointers[trampoline_selector(i)] = states + i * DIRECT_PAGE;
     if (single)
         trampoline_link_writes((struct trampoline_state *)(void *)(area + DIRECT_AREA_STATES),

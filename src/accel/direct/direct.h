@@ -132,6 +132,7 @@ int direct_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **
 void direct_vcpu_destroy(struct accel_vcpu *vcpu);
 void direct_vcpu_run(struct accel_vcpu *vcpu, struct accel_exit *exit);
 void direct_vcpu_kick(struct accel_vcpu *vcpu);
+bool direct_vcpu_sample(struct accel_vcpu *vcpu, struct accel_sample *sample); /* sample.c */
 int direct_vcpu_get_state(struct accel_vcpu *vcpu, struct x86_state *state);
 int direct_vcpu_set_state(struct accel_vcpu *vcpu, const struct x86_state *state);
 uint32_t direct_vcpu_tsc_khz(struct accel_vcpu *vcpu);

@@ -115,9 +115,10 @@ enum direct_mode {
     DIRECT_MODE_HALTED, /* sleeps on `sequence` */
 };
 
-#define DIRECT_PENDING_KICK  (1u << 0) /* the VMM wants the vCPU to stop */
-#define DIRECT_PENDING_NMI   (1u << 1)
-#define DIRECT_PENDING_LINES (1u << 2) /* inputs of the I/O APIC have changed */
+#define DIRECT_PENDING_KICK   (1u << 0) /* the VMM wants the vCPU to stop */
+#define DIRECT_PENDING_NMI    (1u << 1)
+#define DIRECT_PENDING_LINES  (1u << 2) /* inputs of the I/O APIC have changed */
+#define DIRECT_PENDING_SAMPLE (1u << 3) /* the profiler wants a sample */
 
 /* Local APIC registers (Intel SDM volume 3, chapter 11); `irr` is set by other vCPUs. */
 struct direct_apic {
@@ -173,6 +174,15 @@ enum direct_request {
     DIRECT_REQUEST_SET_XSAVE, /* take over what is there */
 };
 
+#define DIRECT_SAMPLE_DEPTH 64
+
+/* Where the guest was: RIP, then return addresses. `ready` tells that it is complete. */
+struct direct_sample {
+    uint32_t ready;
+    uint32_t depth;
+    uint64_t stack[DIRECT_SAMPLE_DEPTH];
+};
+
 struct direct_vcpu {
     /* Whose turn it is; a futex. A side that is about to sleep says so, which saves the other a
      * system call if it does not. */
@@ -199,6 +209,7 @@ struct direct_vcpu {
     uint32_t writes;     /* that come before the exit: so many of trampoline_state.writes */
     uint32_t halted;     /* HLT was executed, no interrupt has come since */
     uint64_t traps;      /* statistics */
+    struct direct_sample sample;
 };
 
 _Static_assert(sizeof(struct direct_vcpu) <= DIRECT_PAGE, "a vCPU has one page");

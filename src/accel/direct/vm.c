@@ -269,6 +269,7 @@ const struct accel accel_direct = {
     .vcpu_destroy = direct_vcpu_destroy,
     .vcpu_run = direct_vcpu_run,
     .vcpu_kick = direct_vcpu_kick,
+    .vcpu_sample = direct_vcpu_sample,
     .vcpu_get_state = direct_vcpu_get_state,
     .vcpu_set_state = direct_vcpu_set_state,
     .vcpu_tsc_khz = direct_vcpu_tsc_khz,

@@ -13,7 +13,7 @@
 #include "arch/x86_64/state.h"
 #include "boot/layout.h"
 
-#define X86_EXCEPTION_PORT    0xee
+#define X86_EXCEPTION_PORT 0xee
 
 /* Exceptions (AMD64 Architecture Programmer's Manual volume 2, section 8.2). */
 #define X86_VECTOR_DIVIDE_ERROR   0

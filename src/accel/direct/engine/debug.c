@@ -5,6 +5,7 @@
 #include "accel/direct/engine/lift.h"
 #include "accel/direct/engine/map.h"
 #include "accel/direct/engine/trap.h"
+#include "accel/direct/engine/wait.h"
 
 static bool is_same(const struct direct_breakpoint *a, const struct direct_breakpoint *b)
 {
@@ -41,7 +42,8 @@ void debug_resume(struct cpu *cpu)
     trap_deliver(cpu, &(struct fault){.vector = VECTOR_BP}, INTERRUPT_TRAP);
 }
 
-bool debug_report(struct cpu *cpu)
+/* Tell the VMM of what has happened, if it wants to know. */
+static void report(struct cpu *cpu)
 {
     uint32_t hits = cpu->hits;
     bool step = cpu->step_done && cpu->shared->debug.step;
@@ -52,7 +54,21 @@ bool debug_report(struct cpu *cpu)
         exit_debug(cpu, DIRECT_DEBUG_HARDWARE, (uint32_t)__builtin_ctz(hits));
     else if (step)
         exit_debug(cpu, DIRECT_DEBUG_STEP, 0);
-    return hits || step;
+}
+
+bool debug_holds(struct cpu *cpu)
+{
+    if (cpu->redirected) {
+        cpu->state->rip = cpu->redirected_rip;
+        cpu->redirected = cpu->step_done = false;
+    }
+    if (lift_wait(cpu))
+        return true;
+    if (!cpu->hits && !cpu->step_done)
+        return false;
+    wait_set_mode(cpu, DIRECT_MODE_ENGINE);
+    report(cpu);
+    return true;
 }
 
 bool debug_breakpoint(struct cpu *cpu)

@@ -18,8 +18,9 @@
 /* The VMM has let the vCPU go on: take over what has changed. */
 void debug_resume(struct cpu *cpu);
 
-/* Tell the VMM of what has happened, if it wants to know; false if there is nothing to tell. */
-bool debug_report(struct cpu *cpu);
+/* Before the vCPU enters the guest, with DIRECT_MODE_GUEST announced. False: nothing stands against
+ * it. Else there was something to tell the VMM, or another vCPU wanted to be alone: look again. */
+bool debug_holds(struct cpu *cpu);
 
 /* An INT3 has been executed. False if it is for the guest. */
 bool debug_breakpoint(struct cpu *cpu);

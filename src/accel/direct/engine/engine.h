@@ -110,7 +110,7 @@ struct cpu {
     struct x86_state *state; /* &shared->state: current while a handler runs */
     unsigned index;
     bool started;
-    struct trampoline_state *trampoline; /* NULL: there are none */
+    struct trampoline_state *trampoline; /* NULL: none for this vCPU, or none at all */
     struct ahead *ahead;                 /* ahead.c's */
     struct mmu_cache *mmu_cache;         /* NULL: each access walks the page tables */
     uint8_t *fpu;       /* the guest's FXSAVE area in the signal frame; XMM registers at 160 */

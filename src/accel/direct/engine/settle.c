@@ -13,11 +13,10 @@ enum settled settle_enter(struct cpu *cpu)
     struct x86_state *state = cpu->state;
     uint64_t host = state->rip;
 
-    if (!cpu->trampoline)
-        return SETTLED_OUTSIDE;
     queue_close(cpu);
-    state->rflags = (state->rflags & ~X86_RFLAGS_IF) |
-                    (cpu->trampoline->interrupt_flag & X86_RFLAGS_IF);
+    if (cpu->trampoline)
+        state->rflags = (state->rflags & ~X86_RFLAGS_IF) |
+                        (cpu->trampoline->interrupt_flag & X86_RFLAGS_IF);
     if (!trampoline_contains(engine.table, host))
         return SETTLED_OUTSIDE;
     struct trampoline_registers registers = {
@@ -40,7 +39,7 @@ enum settled settle_enter(struct cpu *cpu)
 bool settle_replaces(const struct cpu *cpu)
 {
     uint64_t rip = cpu->state->rip;
-    const struct patch *patch = cpu->trampoline ? patch_find(engine.table, rip) : (void *)0;
+    const struct patch *patch = engine.area ? patch_find(engine.table, rip) : (void *)0;
 
     for (unsigned i = 0; patch && i < patch->step_count; i++)
         if (patch->address + patch->steps[i].guest == rip)
@@ -52,12 +51,12 @@ uint64_t settle_leave(struct cpu *cpu, bool pending)
 {
     struct trampoline_state *trampoline = cpu->trampoline;
 
-    if (!trampoline)
-        return cpu->state->rip;
-    trampoline->interrupt_flag = (uint32_t)(cpu->state->rflags & X86_RFLAGS_IF);
-    trampoline->tsc_aux = (uint32_t)cpu->shared->msrs.tsc_aux;
-    trampoline->never = 0;
-    trampoline->pending = pending;
-    queue_open(cpu);
+    if (trampoline) {
+        trampoline->interrupt_flag = (uint32_t)(cpu->state->rflags & X86_RFLAGS_IF);
+        trampoline->tsc_aux = (uint32_t)cpu->shared->msrs.tsc_aux;
+        trampoline->never = 0;
+        trampoline->pending = pending;
+        queue_open(cpu);
+    }
     return patch_host_address(engine.table, cpu->state->rip);
 }

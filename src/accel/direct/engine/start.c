@@ -235,7 +235,7 @@ static void start_threads(void)
         cpu->state = &cpu->shared->state;
         cpu->index = i;
         cpu->ahead = (struct ahead *)(memory + ENGINE_AHEAD);
-        if (engine.area)
+        if (engine.area && i < TRAMPOLINE_MAX_VCPUS)
             cpu->trampoline = queue_state(i);
         apic_reset(cpu);
         msr_reset(cpu);

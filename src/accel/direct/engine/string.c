@@ -68,6 +68,7 @@ enum result emulate_string(struct cpu *cpu, const struct insn *insn)
         cpu->state->rip += insn->length;
         return RESULT_OK;
     }
+    bool steps = cpu->stepping || (cpu->state->rflags & RFLAGS_TF);
     bool compares = kind == 0xa6 || kind == 0xae;
     for (unsigned i = 0; i < BATCH; i++) {
         if ((insn->address32 ? (uint32_t)*rcx : *rcx) == 0) {
@@ -77,13 +78,14 @@ enum result emulate_string(struct cpu *cpu, const struct insn *insn)
         if (!element(cpu, insn, size))
             return RESULT_FAULT;
         *rcx = insn->address32 ? (uint32_t)(*rcx - 1) : *rcx - 1;
-        if (cpu->hits && *rcx) /* a watchpoint: stop behind this element */
-            return RESULT_OK;
         bool equal = cpu->state->rflags & RFLAGS_ZF;
         if (compares && equal == insn->repne) {
             cpu->state->rip += insn->length;
             return RESULT_OK;
         }
+        /* Each element is a step, and a watchpoint is reported behind it. */
+        if ((steps || cpu->hits) && *rcx)
+            return RESULT_OK;
     }
     return RESULT_OK;
 }

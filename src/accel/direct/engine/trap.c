@@ -35,6 +35,7 @@
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/privileged.h"
 #include "accel/direct/engine/queue.h"
+#include "accel/direct/engine/sample.h"
 #include "accel/direct/engine/settle.h"
 #include "accel/direct/engine/start.h"
 #include "accel/direct/engine/wait.h"
@@ -306,6 +307,10 @@ static bool handle_pending(struct cpu *cpu, bool shadow)
         exit_interrupted(cpu);
         return true;
     }
+    if (take_pending(cpu, DIRECT_PENDING_SAMPLE)) {
+        sample_take(cpu);
+        return true;
+    }
     if (take_pending(cpu, DIRECT_PENDING_LINES)) {
         wait_set_mode(cpu, DIRECT_MODE_ENGINE); /* it needs no signal to itself */
         ioapic_lines_changed();
@@ -388,22 +393,6 @@ static bool step_sequence(struct cpu *cpu)
     return true;
 }
 
-/* Something for a debugger, or another vCPU wants to be alone. */
-static bool debug_holds(struct cpu *cpu)
-{
-    if (cpu->redirected) {
-        cpu->state->rip = cpu->redirected_rip;
-        cpu->redirected = cpu->step_done = false;
-    }
-    if (lift_wait(cpu))
-        return true;
-    if (!cpu->hits && !cpu->step_done)
-        return false;
-    wait_set_mode(cpu, DIRECT_MODE_ENGINE);
-    debug_report(cpu);
-    return true;
-}
-
 static void prepare_return(struct cpu *cpu)
 {
     for (;;) {
@@ -438,6 +427,7 @@ static void on_kick(struct cpu *cpu)
  */
 static void on_trampoline(struct cpu *cpu, const struct sigcontext_64 *frame, enum settled settled)
 {
+    bool single_step = (cpu->state->rflags & RFLAGS_TF) && !cpu->step_popped;
     struct insn insn;
 
     if (settled == SETTLED_BROKEN) {
@@ -447,7 +437,7 @@ static void on_trampoline(struct cpu *cpu, const struct sigcontext_64 *frame, en
     if (frame->trapno == VECTOR_PF && decode_here(cpu, &insn)) {
         enum result result = privileged_run(cpu, &insn);
         if (result != RESULT_UNKNOWN) {
-            finish(cpu, result, cpu->state->rflags & RFLAGS_TF);
+            finish(cpu, result, single_step);
             return;
         }
     }
