@@ -15,6 +15,11 @@
 #include "vm/debugger.h"
 #include "vm/vm.h"
 
+static bool is_debugged(const struct uhyve_vm *vm)
+{
+    return vm->debugger != NULL;
+}
+
 static bool has_kept_files(const struct uhyve_vm *vm)
 {
     return files_are_kept(vm->files);
@@ -30,11 +35,6 @@ static bool dumps_core(const struct uhyve_vm *vm)
  * guest runs lists them in its own source file and has a line here; what the C library does for
  * everyone (sandbox/runtime.c) is always permitted.
  */
-static bool is_debugged(const struct uhyve_vm *vm)
-{
-    return vm->debugger != NULL;
-}
-
 static const struct {
     const struct sandbox_call *calls;
     bool (*needed)(const struct uhyve_vm *vm); /* NULL: in every run */
