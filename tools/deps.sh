@@ -59,6 +59,7 @@ needs_check() {
     need libcmocka-dev header:cmocka.h "unit tests"
     need pkgconf command:pkg-config "finds cmocka"
     need bats command:bats "system tests"
+    need iproute2 command:ip "makes networks for system tests"
     need clang-format command:clang-format "source layout"
     need procps command:pgrep "system tests"
     need clang command:clang "second compiler, fuzzing"

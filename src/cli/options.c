@@ -286,7 +286,7 @@ const struct cli_option cli_options[] = {
     {"pit", .set = set_pit, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN, .section = "cpu",
      .key = "pit", .help = "give the guest an interval timer (PIT)"},
 
-    {"net", 'n', .later = true, .argument = "MODE", .set = set_net, .group = CLI_GROUP_NETWORK,
+    {"net", 'n', .argument = "MODE", .set = set_net, .group = CLI_GROUP_NETWORK,
      .help = "give the guest a network card: tap[:INTERFACE];\n"
              "options follow: ,mac=ADDRESS or ,mac=tap"},
     {"publish", 'p', .later = true, .argument = "HOST:GUEST", .set = set_publish,

@@ -27,7 +27,7 @@ static const struct {
 int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
 {
     const struct uhyve_params *params = &vm->params;
-    const struct sandbox_call *calls[CALL_LISTS + 1];
+    const struct sandbox_call *calls[CALL_LISTS + 2];
     struct sandbox sandbox = {
         .isolation = params->isolation,
         .filter = params->filter_calls,
@@ -42,6 +42,8 @@ int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
         if (!call_lists[i].needed || call_lists[i].needed(vm))
             calls[sandbox.call_list_count++] = call_lists[i].calls;
     calls[sandbox.call_list_count++] = vm->accel->calls;
+    if (vm->devices.net)
+        calls[sandbox.call_list_count++] = virtio_net_calls(vm->devices.net);
     sandbox.files.signal_others = sandbox.peer != 0;
     return sandbox_enter(&sandbox, &vm->log, error);
 }

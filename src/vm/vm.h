@@ -1,7 +1,7 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
  * vcpu.c the threads and their exits, args.c the guest's arguments, hermit.c Hermit images,
- * report.c the crash report, stats.c the figures.
+ * report.c the crash report, stats.c the figures, devices.c the network card.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -16,6 +16,7 @@
 #include "console/console.h"
 #include "debug/disassembly.h"
 #include "debug/trace.h"
+#include "device/virtio_net.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
 #include "image/hermit_image.h"
@@ -62,6 +63,12 @@ struct vm_crash {
     gva_t address;
 };
 
+/* See devices.c. */
+struct vm_devices {
+    struct pci_bus bus;
+    struct virtio_net *net; /* NULL: there is nothing on the bus */
+};
+
 enum vm_phase {
     VM_PREPARING, /* vCPU threads create their vCPUs, then wait */
     VM_RUNNING,
@@ -85,7 +92,8 @@ struct uhyve_vm {
     struct text bootargs;
     struct hypercall_context hypercalls;
     struct trace *trace; /* NULL: calls are not traced */
-    struct log_limit unknown_access;
+    struct vm_devices devices;
+    struct log_limit unknown_access, lost_interrupts;
     atomic_bool bios_area_mapped;
     struct vcpu *vcpus;
     bool caller_pinned; /* the thread of uhyve_run, which had these host CPUs before */
@@ -148,6 +156,19 @@ enum hypercall_outcome vcpu_call(struct vcpu *vcpu, const struct hypercall *call
 int vm_trace_open(struct uhyve_vm *vm, struct uhyve_error *error);
 void vm_trace_finish(struct uhyve_vm *vm); /* after the vCPUs have ended */
 void vm_trace_close(struct uhyve_vm *vm);
+
+/*
+ * devices.c. vm_devices_check: can the image use what was asked for? vm_devices_create opens what
+ * needs privileges. vm_devices_stop: when the vCPUs have ended.
+ */
+int vm_devices_check(struct uhyve_vm *vm, struct uhyve_error *error);
+int vm_devices_create(struct uhyve_vm *vm, struct uhyve_error *error);
+int vm_devices_start(struct uhyve_vm *vm, struct uhyve_error *error);
+void vm_devices_stop(struct uhyve_vm *vm);
+void vm_devices_destroy(struct uhyve_vm *vm);
+/* An exit that may be for a device; false if it is for none. */
+bool vm_device_io(struct uhyve_vm *vm, const struct accel_exit *exit);
+bool vm_device_memory(struct uhyve_vm *vm, const struct accel_exit *exit);
 
 /* report.c: the text of a crash report; belongs to the VM. */
 const char *vm_report_crash(struct uhyve_vm *vm);

@@ -115,8 +115,7 @@ usage_error() {
 }
 
 @test "options of later versions are known but not available" {
-    for option in --file-mapping=a:b --tempdir=/tmp --io-mode=host=sync --gdb-port --net=tap \
-        --trace-dir -s -n; do
+    for option in --file-mapping=a:b --tempdir=/tmp --io-mode=host=sync --gdb-port --trace-dir -s; do
         usage_error "${option%%=*} is not available in this version" no-image "$option"
     done
 }
