@@ -38,6 +38,7 @@ needs_build() {
     need linux-libc-dev header:linux/kvm.h "KVM's interface"
     need meson command:meson "build system"
     need ninja-build command:ninja "build system"
+    need libslirp-dev header:slirp/libslirp.h "networks without privileges"
     need libfdt-dev header:libfdt.h "device trees for the guest"
     need libiberty-dev header:libiberty/demangle.h "names of Rust and C++ functions"
     need libzydis-dev header:Zydis/Zydis.h "disassembly in crash reports"
