@@ -224,6 +224,10 @@ static int insert(struct filemap *map, const char *path, enum filemap_kind kind,
             err = last ? -EEXIST : -ENOTDIR;
             break;
         }
+        if (at.size > FILEMAP_NAME_MAX) {
+            err = -ENAMETOOLONG;
+            break;
+        }
         if (charged && !quota_take(map->quota, FILEMAP_ENTRY_COST)) {
             err = -ENOSPC;
             break;
@@ -286,10 +290,10 @@ int filemap_remove(struct filemap *map, const char *path, const struct filemap_e
                 node->temp == entry->temp && node->data == entry->data;
     if (!same)
         err = -ENOENT;
-    else if (node->kind == FILEMAP_DIRECTORY && node->count)
-        err = -ENOTEMPTY;
     else if (node->kind == FILEMAP_DIRECTORY && node->created)
         err = -EISDIR;
+    else if (node->kind == FILEMAP_DIRECTORY && node->count)
+        err = -ENOTEMPTY;
     else
         node_remove(map, at.directory, at.place);
     pthread_mutex_unlock(&map->lock);
@@ -364,9 +368,11 @@ static int refuse(struct uhyve_error *error, const char *guest_path, int err)
                          "/data/file)",
                          guest_path);
     case -ENAMETOOLONG:
-        return error_set(error, UHYVE_STATUS_USAGE, ENAMETOOLONG,
-                         "a name for a file in the guest is longer than %d bytes: '%.80s...'",
-                         HERMIT_PATH_MAX - 1, guest_path);
+        return error_set(
+            error, UHYVE_STATUS_USAGE, ENAMETOOLONG,
+            "a name for a file in the guest is too long: '%.80s...' (at most %d bytes in "
+            "all, %d between slashes)",
+            guest_path, HERMIT_PATH_MAX - 1, FILEMAP_NAME_MAX);
     default:
         return error_set(error, UHYVE_STATUS_FAILED, -err, "cannot map files into the guest: %s",
                          strerror(-err));

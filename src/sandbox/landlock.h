@@ -35,8 +35,9 @@ enum sandbox_right {
 };
 
 struct sandbox_path {
-    int fd;           /* O_PATH suffices; -1: `name` */
-    const char *name; /* absolute; one that does not exist is left out */
+    int fd;           /* O_PATH suffices; -1: none */
+    const char *name; /* in the directory `fd`, or absolute; left out if it does not exist. NULL:
+                         `fd` itself */
     unsigned rights;  /* enum sandbox_right */
 };
 

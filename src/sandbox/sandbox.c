@@ -61,7 +61,8 @@ static int filter_calls(const struct sandbox *sandbox, struct uhyve_error *error
 
 int sandbox_enter(const struct sandbox *sandbox, const struct log *log, struct uhyve_error *error)
 {
-    bool isolated = sandbox->isolation != UHYVE_ISOLATION_NONE;
+    bool isolated = sandbox->isolation == UHYVE_ISOLATION_NORMAL ||
+                    sandbox->isolation == UHYVE_ISOLATION_STRICT;
     int err = 0;
 
     if (sandbox->change_user)

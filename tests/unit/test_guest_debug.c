@@ -523,6 +523,63 @@ static void vector_accesses_are_noticed(void **unused)
     expect_port(PORT_DONE, 0);
 }
 
+/* Both kinds at one address, removed in either order. */
+static void breakpoints_of_both_kinds_do_not_mind_each_other(void **unused)
+{
+    if (lacks_breakpoints())
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        set_slot(0, ACCEL_BREAK_EXECUTE, at(plain_second), 1);
+        uint8_t old = exchange_byte(at(plain_second), 0xcc);
+        assert_int_equal(old, *plain_second);
+        start_at(plain);
+        machine_run(&machine);
+        assert_int_equal(machine.exit.kind, ACCEL_EXIT_DEBUG);
+        assert_int_equal(machine.exit.debug.rip, at(plain_second));
+        if (i)
+            set_slot(0, ACCEL_BREAK_NONE, 0, 0);
+        else
+            exchange_byte(at(plain_second), old);
+        start_at(plain);
+        if (i)
+            expect_event(ACCEL_DEBUG_BREAKPOINT, at(plain_second));
+        else
+            expect_slot(0, at(plain_second));
+        if (i)
+            exchange_byte(at(plain_second), old);
+        else
+            set_slot(0, ACCEL_BREAK_NONE, 0, 0);
+        start_at(plain);
+        expect_port(PORT_DONE, 0);
+        assert_int_equal(*(uint8_t *)machine_at(&machine, at(plain_second)), *plain_second);
+    }
+}
+
+/* What a debugger writes is code of the guest's like any other. */
+static void changed_code_is_prepared_too(void **unused)
+{
+    static const uint8_t code[] = {0x9c, 0x41, 0x5a, 0x90, 0x90}; /* pushfq; pop %r10; nop; nop */
+
+    start_at(plain);
+    expect_port(PORT_DONE, 0); /* the code is in use */
+    set_slot(0, ACCEL_BREAK_EXECUTE, at(plain_second) + 1, 1);
+    memcpy(machine_at(&machine, at(plain_second)), code, sizeof code);
+    if (machine.accel->vm_code_written)
+        assert_int_equal(machine.accel->vm_code_written(machine.vm, at(plain_second), sizeof code),
+                         0);
+    start_at(plain);
+    expect_slot(0, at(plain_second) + 1);
+    set_slot(0, ACCEL_BREAK_NONE, 0, 0);
+    expect_port(PORT_DONE, 0);
+    get();
+    assert_int_equal(state.gpr[X86_R10] & FLAG_IF, 0); /* the guest's own flags */
+    uint8_t shown[sizeof code];
+    memcpy(shown, machine_at(&machine, at(plain_second)), sizeof shown);
+    if (machine.accel->vm_original_code)
+        machine.accel->vm_original_code(machine.vm, at(plain_second), shown, sizeof shown);
+    assert_memory_equal(shown, code, sizeof shown);
+}
+
 static void impossible_breakpoints_are_refused(void **unused)
 {
     static const struct accel_hardware_breakpoint wrong[] = {
@@ -716,6 +773,8 @@ int main(void)
         TEST(a_halt_is_a_step),
         TEST(vector_registers_are_read_and_written),
         TEST(impossible_breakpoints_are_refused),
+        TEST(breakpoints_of_both_kinds_do_not_mind_each_other),
+        TEST(changed_code_is_prepared_too),
         TEST(execution_is_noticed),
         TEST(writes_are_noticed),
         TEST(accesses_are_noticed),
