@@ -437,13 +437,20 @@ static const struct node *nth_host(const struct node *node, size_t *n)
     return NULL;
 }
 
-bool filemap_next_root(const struct filemap *map, size_t *position, struct host_root_view *view)
+struct host_root *filemap_next_host(const struct filemap *map, size_t *position)
 {
     size_t n = *position;
     const struct node *node = nth_host(map->root, &n);
     if (!node)
-        return false;
+        return NULL;
     ++*position;
-    host_root_describe(node->host, view);
-    return true;
+    return node->host;
+}
+
+bool filemap_next_root(const struct filemap *map, size_t *position, struct host_root_view *view)
+{
+    const struct host_root *root = filemap_next_host(map, position);
+    if (root)
+        host_root_describe(root, view);
+    return root != NULL;
 }

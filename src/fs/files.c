@@ -11,6 +11,7 @@
 #include "fs/fdtable.h"
 #include "fs/filemap_run.h"
 #include "fs/guest_path.h"
+#include "fs/keeper.h"
 #include "fs/wait.h"
 #include "util/error.h"
 
@@ -47,6 +48,8 @@ const struct sandbox_call files_calls[] = {
 
 struct files {
     struct filemap *map;
+    struct keeper *keeper; /* NULL: none is needed */
+    struct host_root **kept;
     struct fdtable table;
     struct tempdir temp;
     struct quota temp_quota;
@@ -121,11 +124,46 @@ int files_create(struct files **result, const struct files_options *options,
     return err;
 }
 
+static bool needs_keeper(const struct host_root *root)
+{
+    struct host_root_view view;
+    host_root_describe(root, &view);
+    return view.kind != HOST_ROOT_DIRECTORY && !view.read_only;
+}
+
+int files_keep(struct files *files, struct uhyve_error *error)
+{
+    struct host_root *root;
+    size_t count = 0, mapped = 0, position = 0;
+
+    while (filemap_next_host(files->map, &mapped))
+        ;
+    files->kept = calloc(mapped + 1, sizeof *files->kept);
+    if (!files->kept)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    while ((root = filemap_next_host(files->map, &position)))
+        if (needs_keeper(root))
+            files->kept[count++] = root;
+    if (!count)
+        return 0;
+    int err = keeper_start(&files->keeper, files->kept, count, error);
+    for (size_t i = 0; i < count && !err; i++)
+        host_root_set_keeper(files->kept[i], files->keeper, (uint32_t)i);
+    return err;
+}
+
+bool files_are_kept(const struct files *files)
+{
+    return files->keeper != NULL;
+}
+
 void files_destroy(struct files *files)
 {
     if (!files)
         return;
     fdtable_destroy(&files->table);
+    keeper_stop(files->keeper);
+    free(files->kept);
     filemap_destroy(files->map);
     tempdir_remove(&files->temp);
     free(files);

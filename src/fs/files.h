@@ -34,6 +34,14 @@ struct files_options {
 int files_create(struct files **files, const struct files_options *options,
                  struct uhyve_error *error);
 
+/*
+ * Before this process is restricted to what is mapped: start a process that keeps the rights to
+ * single files (keeper.h), if there are any that can be changed. Returns 0 or -errno with *error
+ * filled.
+ */
+int files_keep(struct files *files, struct uhyve_error *error);
+bool files_are_kept(const struct files *files);
+
 /* Closes all files and removes the temporary directory. NULL is allowed. */
 void files_destroy(struct files *files);
 

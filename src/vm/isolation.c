@@ -7,9 +7,15 @@
 
 #include "console/sink.h"
 #include "fs/files.h"
+#include "fs/keeper.h"
 #include "sandbox/sandbox.h"
 #include "util/error.h"
 #include "vm/vm.h"
+
+static bool has_kept_files(const struct uhyve_vm *vm)
+{
+    return files_are_kept(vm->files);
+}
 
 /*
  * The system calls of each module, and when it makes them. A module that makes system calls while a
@@ -24,9 +30,23 @@ static const struct {
     {image_calls, NULL},
     {sink_calls, NULL},
     {files_calls, NULL},
+    {keeper_calls, has_kept_files},
 };
 
 #define CALL_LISTS (sizeof call_lists / sizeof *call_lists)
+
+static void collect_calls(const struct uhyve_vm *vm, struct sandbox *sandbox)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < CALL_LISTS; i++)
+        if (!call_lists[i].needed || call_lists[i].needed(vm))
+            sandbox->calls[count++] = call_lists[i].calls;
+    sandbox->calls[count++] = vm->accel->calls;
+    if (vm->devices.net)
+        sandbox->calls[count++] = virtio_net_calls(vm->devices.net);
+    sandbox->call_list_count = count;
+}
 
 /* The places that files are opened, created and removed in while a guest runs. */
 struct path_list {
@@ -35,7 +55,8 @@ struct path_list {
     bool failed; /* out of memory */
 };
 
-static void add_path(struct path_list *list, int fd, const char *name, unsigned rights)
+static void add_path(struct path_list *list, int fd, const char *name, unsigned rights,
+                     const char *shown)
 {
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 16;
@@ -47,32 +68,23 @@ static void add_path(struct path_list *list, int fd, const char *name, unsigned 
         list->items = items;
         list->capacity = capacity;
     }
-    list->items[list->count++] = (struct sandbox_path){fd, name, rights};
+    list->items[list->count++] = (struct sandbox_path){fd, name, rights, shown};
 }
 
-/*
- * What was mapped. A right to create or remove an entry is one to its directory and, since Landlock
- * knows no other, everything beneath: so a single file that the guest may remove, or that does not
- * exist yet, opens more than itself (docs/security.md).
- */
+/* What was mapped. What could be expressed only as a right to the directory that it is in is kept
+ * by another process (fs/keeper.h). */
 static void add_root(struct path_list *list, const struct host_root_view *root)
 {
-    const unsigned all = SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_REMOVE;
+    unsigned rights = SANDBOX_READ | (root->read_only ? 0 : SANDBOX_WRITE);
 
-    switch (root->kind) {
-    case HOST_ROOT_DIRECTORY:
-        add_path(list, root->fd, NULL, root->read_only ? SANDBOX_READ : all);
-        break;
-    case HOST_ROOT_FILE:
-        add_path(list, root->fd, root->name, SANDBOX_READ | (root->read_only ? 0 : SANDBOX_WRITE));
-        if (!root->read_only)
-            add_path(list, root->fd, NULL, SANDBOX_REMOVE);
-        break;
-    case HOST_ROOT_MISSING:
-        if (!root->read_only)
-            add_path(list, root->fd, NULL, all);
-        break;
-    }
+    if (root->kept)
+        return;
+    if (root->kind == HOST_ROOT_FILE)
+        add_path(list, root->fd, root->name, rights, root->path);
+    else if (root->kind == HOST_ROOT_DIRECTORY && root->read_only)
+        add_path(list, root->fd, NULL, rights, root->path);
+    else if (!root->read_only)
+        add_path(list, root->fd, NULL, rights | SANDBOX_CREATE | SANDBOX_REMOVE, root->path);
 }
 
 static void collect_paths(struct uhyve_vm *vm, struct path_list *list)
@@ -83,8 +95,35 @@ static void collect_paths(struct uhyve_vm *vm, struct path_list *list)
     while (filemap_next_root(files_map(vm->files), &position, &root))
         add_root(list, &root);
     add_path(list, files_temp_fd(vm->files), NULL,
-             SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_REMOVE);
-    add_path(list, files_temp_parent(vm->files), NULL, SANDBOX_REMOVE_DIR);
+             SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_REMOVE, NULL);
+    add_path(list, files_temp_parent(vm->files), NULL, SANDBOX_REMOVE_DIR, NULL);
+    if (vm->params.net.kind ==
+        UHYVE_NET_USER) /* name servers; libslirp looks again when it changes */
+        add_path(list, -1, "/etc/resolv.conf", SANDBOX_READ, NULL);
+}
+
+/* In order: while every file can be reached; then what is not to be kept by this process; the rest.
+ */
+static int enter(struct uhyve_vm *vm, struct sandbox *sandbox, struct path_list *paths,
+                 struct uhyve_error *error)
+{
+    bool restricted = vm->params.isolation == UHYVE_ISOLATION_NORMAL ||
+                      vm->params.isolation == UHYVE_ISOLATION_STRICT;
+
+    collect_paths(vm, paths);
+    sandbox->files.paths = paths->items;
+    sandbox->files.path_count = paths->count;
+    int err = paths->failed ? -ENOMEM : sandbox_drop_privileges(sandbox, &vm->log, error);
+    if (!err && restricted && landlock_abi() > 0)
+        err = files_keep(vm->files, error);
+    if (err)
+        return err;
+    paths->count = 0;
+    collect_paths(vm, paths);
+    sandbox->files.paths = paths->items;
+    sandbox->files.path_count = paths->count;
+    collect_calls(vm, sandbox);
+    return paths->failed ? -ENOMEM : sandbox_enter(sandbox, &vm->log, error);
 }
 
 int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
@@ -101,21 +140,12 @@ int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
         .calls = calls,
         .peer = vm->accel->vm_process ? vm->accel->vm_process(vm->machine) : 0,
     };
+    sandbox.files.signal_others = sandbox.peer != 0;
+    sandbox.files.tcp = params->net.kind == UHYVE_NET_USER;
 
-    for (size_t i = 0; i < CALL_LISTS; i++)
-        if (!call_lists[i].needed || call_lists[i].needed(vm))
-            calls[sandbox.call_list_count++] = call_lists[i].calls;
-    calls[sandbox.call_list_count++] = vm->accel->calls;
-    if (vm->devices.net)
-        calls[sandbox.call_list_count++] = virtio_net_calls(vm->devices.net);
-    collect_paths(vm, &paths);
-    sandbox.files = (struct landlock_domain){
-        .paths = paths.items,
-        .path_count = paths.count,
-        .signal_others = sandbox.peer != 0,
-    };
-    int err = paths.failed ? error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory")
-                           : sandbox_enter(&sandbox, &vm->log, error);
+    int err = enter(vm, &sandbox, &paths, error);
+    if (paths.failed)
+        error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
     free(paths.items);
     return err;
 }

@@ -219,6 +219,27 @@ static long write_neighbour(void)
     return open_path(neighbour, O_WRONLY);
 }
 
+static long remove_neighbour(void)
+{
+    char path[320];
+    snprintf(path, sizeof path, "%s.spare", neighbour);
+    return CALL(unlinkat, AT_FDCWD, path, 0);
+}
+
+static long create_neighbour(void)
+{
+    char path[320];
+    snprintf(path, sizeof path, "%s.new", neighbour);
+    return open_path(path, O_RDWR | O_CREAT);
+}
+
+static long open_single(void)
+{
+    char path[320];
+    snprintf(path, sizeof path, "%s/single/file", directory);
+    return open_path(path, O_RDWR);
+}
+
 /* Other ways to files. */
 
 static long read_victims_memory(void)
@@ -440,6 +461,9 @@ static const struct attempt {
     {"remove a read-only file", unlink_readonly, LANDLOCK, true},
     {"read the neighbour of a mapped file", read_neighbour, LANDLOCK, false},
     {"write to the neighbour of a mapped file", write_neighbour, LANDLOCK, false},
+    {"remove the neighbour of a mapped file", remove_neighbour, LANDLOCK, true},
+    {"create a file beside a mapped file", create_neighbour, LANDLOCK, false},
+    {"open a file that another process opens for it", open_single, LANDLOCK, false},
     {"open another process's memory", read_victims_memory, LANDLOCK, true},
     {"read the environment from /proc", read_environment, LANDLOCK, false},
     {"use io_uring", use_io_uring, FILTER, true},
@@ -521,7 +545,7 @@ static void message(void *context, enum uhyve_level level, const char *text)
 
 static int run(const char *mode, const char *accelerator, const char *guest)
 {
-    char readonly_directory[300], mapped_directory[300], single[300];
+    char readonly_directory[300], mapped_directory[300], single[300], missing[300];
     struct uhyve_params params;
     struct uhyve_error error;
     struct uhyve_result result;
@@ -530,10 +554,12 @@ static int run(const char *mode, const char *accelerator, const char *guest)
     snprintf(readonly_directory, sizeof readonly_directory, "%s/readonly", directory);
     snprintf(mapped_directory, sizeof mapped_directory, "%s/mapped", directory);
     snprintf(single, sizeof single, "%s/single/file", directory);
+    snprintf(missing, sizeof missing, "%s/single/missing", directory);
     const struct uhyve_file_mapping mappings[] = {
         {mapped_directory, "/mapped", false},
         {readonly_directory, "/readonly", true},
         {single, "/single/file", false},
+        {missing, "/single/missing", false},
     };
     bool landlock = strcmp(mode, "filter") != 0 && strcmp(mode, "none") != 0;
     bool filter = strcmp(mode, "landlock") != 0 && strcmp(mode, "none") != 0;

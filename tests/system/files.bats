@@ -346,7 +346,7 @@ result() {
         "read last 1" >out 2>&1 &
     local pid=$!
     for ((i = 0; i < 100; i++)); do
-        stale=$(find tmp -type f)
+        stale=$(find tmp -type f -size +0)
         [[ -z $stale ]] || break
         sleep 0.1
     done
@@ -389,5 +389,18 @@ result() {
         (($(du -sm dir | cut -f1) < 64))
         ldd "$UHYVE" | grep -Eq 'lib[at]san' ||
             (($(sed -n 's/^Peak memory: *\([0-9]*\).* MiB$/\1/p' stdout) < 64))
+    done
+}
+
+@test "a limit of the host on the size of files is an error of the guest" {
+    for generation in v1 v2; do
+        (ulimit -f 17408 && calls $generation -m 16M --file-mapping dir:/d -- \
+            "open /d/new wc 600" "seek 3 17825790 0" "write 3 abcdef" "write 3 abcdef" \
+            "open /t wc 600" "seek 4 17825790 0" "write 4 abcdef" "write 4 abcdef" "fstat 4")
+        expect_stdout_line '^fstat 4 = mode=.* size=17825792 '
+        [[ $generation == v1 ]] || result "write 3 abcdef" 2
+        [[ $generation == v1 ]] || result "write 4 abcdef" -27
+        [[ $(stat -c %s dir/new) == 17825792 ]]
+        rm dir/new
     done
 }
