@@ -62,8 +62,9 @@ bench:
 	@ninja -C $(BUILD) --quiet bench-programs
 	@tools/build.sh $(BUILD)-plain -Dtrace=disabled -Dtests=disabled -- --quiet src/uhyve
 	@$(BUILD)/bench/bench-driver --uhyve $(BUILD)/src/uhyve --bare $(BUILD)/bench/bare_kvm \
+		--native $(BUILD)/bench/bench_native --native-trap $(BUILD)/bench/native_trap \
 		--plain $(BUILD)-plain/src/uhyve \
-		--guests $(BUILD)/guests --json $(BUILD)/bench.json
+		--guests $(BUILD)/guests --images '$(UHYVE_TEST_IMAGES)' --json $(BUILD)/bench.json
 
 fuzz:
 	@tools/deps.sh check

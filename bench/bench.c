@@ -2,8 +2,9 @@
  * The benchmark driver: runs uhyve and what it is compared with, prints a table and writes the
  * figures as JSON. docs/benchmarks.md says how to read them.
  *
- *     bench --uhyve PROGRAM --bare PROGRAM --guests DIRECTORY [--plain PROGRAM] [--json FILE]
- *           [--runs N] [NAME...]
+ *     bench --uhyve PROGRAM --bare PROGRAM --native PROGRAM --native-trap PROGRAM
+ *           --guests DIRECTORY [--images DIRECTORY] [--plain PROGRAM] [--json FILE] [--runs N]
+ *           [NAME...]
  *     bench --list
  *
  * Exit status: 0, 1 if a benchmark failed (skipped ones did not), 2 for wrong arguments.
@@ -22,7 +23,10 @@
 #define RUNS_MAX     10000
 
 /* Comparisons against it carry a ratio; "-" stands for a figure that stands alone. */
+#define NATIVE        "the same code as a program of the host"
+#define TCG           "the same code under QEMU's TCG"
 #define BARE_PROGRAM  "bare KVM program (bench/bare_kvm.c)"
+#define FILE_PROGRAM  "the same loop on the host (bench/native_file.c)"
 #define PLAIN_PROGRAM "uhyve built without tracing"
 
 struct bench {
@@ -41,6 +45,23 @@ static const struct bench benches[] = {
     {"pio_exit", "ns", "ratio <= 1.1", BARE_PROGRAM, bench_pio_exit},
     {"pio_in", "ns", "-", BARE_PROGRAM, bench_pio_in},
     {"trace_off", "ns", "ratio <= 1.02", PLAIN_PROGRAM, bench_trace_off},
+    {"file_read", "GiB/s", "ratio >= 0.9", FILE_PROGRAM, bench_file_read},
+    {"file_write", "GiB/s", "ratio >= 0.9", FILE_PROGRAM, bench_file_write},
+    {"direct_trap", "ns", "ratio <= 2", "bare SIGSEGV trap (bench/native_trap.c)",
+     bench_direct_trap},
+    {"direct_patched_ns", "ns", "<= 20", "-", bench_direct_patched},
+    {"direct_hypercall_us", "us", "<= 15", "-", bench_direct_hypercall},
+    {"direct_page_fault_us", "us", "-", "-", bench_direct_page_fault},
+    {"direct_hello_ms", "ms", "<= 15", "-", bench_direct_hello},
+    {"direct_image_ms", "ms", "<= 25", "-", bench_direct_image},
+    {"direct_compute_int", "Mop/s", "ratio >= 0.97", NATIVE, bench_direct_int},
+    {"direct_compute_sse2", "Mop/s", "ratio >= 0.97", NATIVE, bench_direct_sse2},
+    {"direct_compute_avx2", "Mop/s", "ratio >= 0.97", NATIVE, bench_direct_avx2},
+    {"direct_compute_avx512", "Mop/s", "ratio >= 0.97", NATIVE, bench_direct_avx512},
+    {"direct_memory", "MB/s", "ratio >= 0.97", NATIVE, bench_direct_memory},
+    {"direct_smp2", "Mop/s", "ratio >= 1.9", "the same with one CPU", bench_direct_smp2},
+    {"direct_tcg_compute_int", "Mop/s", "-", TCG, bench_direct_tcg_int},
+    {"direct_tcg_compute_sse2", "Mop/s", "-", TCG, bench_direct_tcg_sse2},
     {"vmm_memory_mib", "MiB", "< 2", "-", bench_vmm_memory},
     {"binary_kib", "KiB", "< 500", "-", bench_binary},
 };
@@ -54,7 +75,7 @@ struct settings {
 
 static void print_head(void)
 {
-    printf("%-16s %12s %-4s %8s %12s %7s  %-13s %s\n", "benchmark", "uhyve", "unit", "spread",
+    printf("%-23s %12s %-5s %8s %12s %7s  %-13s %s\n", "benchmark", "uhyve", "unit", "spread",
            "against", "ratio", "goal", "measured against");
 }
 
@@ -62,7 +83,7 @@ static void print_row(const struct bench *bench, enum bench_outcome outcome,
                       const struct bench_result *result)
 {
     if (outcome != BENCH_DONE) {
-        printf("%-16s %s: %s\n", bench->name, outcome == BENCH_SKIPPED ? "skipped" : "FAILED",
+        printf("%-23s %s: %s\n", bench->name, outcome == BENCH_SKIPPED ? "skipped" : "FAILED",
                result->reason);
         return;
     }
@@ -72,7 +93,7 @@ static void print_row(const struct bench *bench, enum bench_outcome outcome,
         snprintf(against, sizeof(against), "%.3f", result->against);
         snprintf(ratio, sizeof(ratio), "%.3f", result->value / result->against);
     }
-    printf("%-16s %12.3f %-4s %8s %12s %7s  %-13s %s\n", bench->name, result->value, bench->unit,
+    printf("%-23s %12.3f %-5s %8s %12s %7s  %-13s %s\n", bench->name, result->value, bench->unit,
            spread, against, ratio, bench->goal, bench->against);
 }
 
@@ -152,7 +173,7 @@ static int run_all(const struct settings *settings)
 static void list(void)
 {
     for (unsigned i = 0; i < BENCH_COUNT; i++)
-        printf("%-16s %-4s goal: %-13s against: %s\n", benches[i].name, benches[i].unit,
+        printf("%-23s %-5s goal: %-13s against: %s\n", benches[i].name, benches[i].unit,
                benches[i].goal, benches[i].against);
 }
 
@@ -172,13 +193,11 @@ static bool select_bench(struct settings *settings, const char *name)
 static bool parse_options(int argc, char **argv, struct settings *settings)
 {
     static const struct option options[] = {
-        {"uhyve", required_argument, NULL, 'u'},
-        {"bare", required_argument, NULL, 'b'},
-        {"guests", required_argument, NULL, 'g'},
-        {"json", required_argument, NULL, 'j'},
-        {"runs", required_argument, NULL, 'r'},
-        {"plain", required_argument, NULL, 'p'},
-        {0},
+        {"uhyve", required_argument, NULL, 'u'},  {"bare", required_argument, NULL, 'b'},
+        {"guests", required_argument, NULL, 'g'}, {"json", required_argument, NULL, 'j'},
+        {"runs", required_argument, NULL, 'r'},   {"plain", required_argument, NULL, 'p'},
+        {"native", required_argument, NULL, 'n'}, {"native-trap", required_argument, NULL, 't'},
+        {"images", required_argument, NULL, 'i'}, {0},
     };
     uint64_t runs = RUNS_DEFAULT;
 
@@ -196,6 +215,15 @@ static bool parse_options(int argc, char **argv, struct settings *settings)
         case 'p':
             settings->config.plain = optarg;
             break;
+        case 'n':
+            settings->config.native = optarg;
+            break;
+        case 't':
+            settings->config.native_trap = optarg;
+            break;
+        case 'i':
+            settings->config.images = optarg;
+            break;
         case 'j':
             settings->json = optarg;
             break;
@@ -210,8 +238,10 @@ static bool parse_options(int argc, char **argv, struct settings *settings)
         }
     }
     settings->config.runs = (unsigned)runs;
-    if (!settings->config.uhyve || !settings->config.bare || !settings->config.guests) {
-        fputs("bench: --uhyve, --bare and --guests are needed\n", stderr);
+    const struct bench_config *config = &settings->config;
+    if (!config->uhyve || !config->bare || !config->native || !config->native_trap ||
+        !config->guests) {
+        fputs("bench: --uhyve, --bare, --native, --native-trap and --guests are needed\n", stderr);
         return false;
     }
     for (unsigned i = 0; i < BENCH_COUNT; i++)

@@ -24,7 +24,10 @@ struct bench_config {
     const char *uhyve;  /* the program under test */
     const char *bare;   /* bare_kvm */
     const char *plain;  /* uhyve built without the call trace; NULL: not there */
+    const char *native; /* bench-compute as a program of the host */
+    const char *native_trap;
     const char *guests; /* directory of the guest images */
+    const char *images; /* directory of real images, or NULL */
     unsigned runs;      /* measured runs behind each figure */
 };
 
@@ -47,6 +50,12 @@ typedef enum bench_outcome bench_function(const struct bench_config *config,
 bench_function bench_startup, bench_startup_4cpu, bench_exit_wall, bench_boot_demo;
 bench_function bench_pio_exit, bench_pio_in, bench_trace_off;
 bench_function bench_vmm_memory, bench_binary;
+bench_function bench_file_read, bench_file_write;
+bench_function bench_direct_trap, bench_direct_patched, bench_direct_hypercall;
+bench_function bench_direct_page_fault, bench_direct_hello, bench_direct_image;
+bench_function bench_direct_int, bench_direct_sse2, bench_direct_avx2, bench_direct_avx512;
+bench_function bench_direct_memory, bench_direct_smp2;
+bench_function bench_direct_tcg_int, bench_direct_tcg_sse2;
 
 /* Set the reason and return the outcome. */
 enum bench_outcome bench_skip(struct bench_result *result, const char *format, ...)
@@ -69,6 +78,10 @@ struct bench_command {
  */
 void bench_uhyve_command(struct bench_command *command, const struct bench_config *config,
                          const char *cpus, const char *guest, const char *const *arguments);
+
+/* The same on 'direct'. Without `guest` the image's path is up to the caller. */
+void bench_direct_command(struct bench_command *command, const struct bench_config *config,
+                          const char *cpus, const char *guest, const char *const *arguments);
 
 /* The bare program with the same memory; `arguments` start with the mode. */
 void bench_bare_command(struct bench_command *command, const struct bench_config *config,

@@ -45,13 +45,14 @@ static void add_all(struct bench_command *command, unsigned *count, const char *
         add(command, count, *arguments++);
 }
 
-void bench_uhyve_command(struct bench_command *command, const struct bench_config *config,
-                         const char *cpus, const char *guest, const char *const *arguments)
+static void uhyve_command(struct bench_command *command, const struct bench_config *config,
+                          const char *accel, const char *cpus, const char *guest,
+                          const char *const *arguments)
 {
     unsigned count = 0;
-    snprintf(command->image, sizeof(command->image), "%s/%s", config->guests, guest);
+    snprintf(command->image, sizeof(command->image), "%s/%s", config->guests, guest ? guest : "");
     add(command, &count, config->uhyve);
-    add(command, &count, "--accel=kvm");
+    add(command, &count, accel);
     add(command, &count, "-m");
     add(command, &count, BENCH_MEMORY_UHYVE);
     if (cpus) {
@@ -64,6 +65,18 @@ void bench_uhyve_command(struct bench_command *command, const struct bench_confi
         add(command, &count, "--");
         add_all(command, &count, arguments);
     }
+}
+
+void bench_uhyve_command(struct bench_command *command, const struct bench_config *config,
+                         const char *cpus, const char *guest, const char *const *arguments)
+{
+    uhyve_command(command, config, "--accel=kvm", cpus, guest, arguments);
+}
+
+void bench_direct_command(struct bench_command *command, const struct bench_config *config,
+                          const char *cpus, const char *guest, const char *const *arguments)
+{
+    uhyve_command(command, config, "--accel=direct", cpus, guest, arguments);
 }
 
 void bench_bare_command(struct bench_command *command, const struct bench_config *config,

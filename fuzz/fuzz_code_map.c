@@ -1,5 +1,6 @@
 /* Where an arbitrary file says it has code: in bounds and in order, or not at all. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "accel/direct/patch/code_map.h"
 #include "fuzz.h"
@@ -14,10 +15,17 @@ static void check(bool holds)
         abort();
 }
 
+static bool read_input(const void *context, uint64_t offset, void *to, size_t size)
+{
+    memcpy(to, (const uint8_t *)context + offset, size);
+    return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct code_map map;
-    if (code_map_read(&map, data, size, START, SIZE, ADDRESS) == 0) {
+    const struct code_map_file file = {read_input, data, size};
+    if (code_map_read(&map, &file, START, SIZE, ADDRESS) == 0) {
         size_t end = 0;
         check(map.range_count <= CODE_MAP_RANGES);
         for (size_t i = 0; i < map.range_count; i++) {

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "console/console.h"
+#include "fs/files.h"
 #include "fuzz.h"
 #include "hermit/hypercall.h"
 #include "hypercall/hypercall.h"
@@ -156,24 +157,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         .log = {count_message, &guest, UHYVE_LEVEL_DEBUG},
         .caller = {page_tables, &guest},
     };
+    const struct files_options options = {&params, true, -1, &guest.log};
 
     uhyve_params_init(&params); /* which discards all output */
+    params.stdin_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
     guest.context = (struct hypercall_context){
         .ram = &guest.ram,
         .log = &guest.log,
-        .stdin_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC),
-        .stop_fd = -1,
         .arguments = {(const char **)(uintptr_t)strings, 4},
         .environment = {(const char **)(uintptr_t)strings, 3},
     };
-    require(guest.ram.host && guest.context.stdin_fd >= 0);
+    require(guest.ram.host && params.stdin_fd >= 0);
+    require(files_create(&guest.context.files, &options, NULL) == 0);
     require(console_create(&guest.context.console, &params, -1, &guest.log, NULL) == 0);
     run(&guest, &input);
     console_flush(guest.context.console);
     require(console_error(guest.context.console) == 0);
     require(guest.messages <= 4 * LOG_LIMIT);
     console_destroy(guest.context.console);
-    close(guest.context.stdin_fd);
+    files_destroy(guest.context.files);
+    close(params.stdin_fd);
     free(guest.ram.host);
     return 0;
 }

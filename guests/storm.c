@@ -33,6 +33,7 @@ static uint64_t calls;
 struct storm {
     uint64_t random;
     uint64_t *arena;
+    int opened; /* highest descriptor so far */
 };
 
 /* xorshift64*: small, and the same everywhere for the same seed. */
@@ -126,6 +127,82 @@ static void output_call(struct storm *storm)
     }
 }
 
+/* Names, for files that are there or not: below /d there may be a mapped directory. */
+static const char *const names[] = {
+    "/d",
+    "/d/a",
+    "/d/b",
+    "/d/sub",
+    "/d/sub/a",
+    "/d/link",
+    "/d/out",
+    "/d/sub/../a",
+    "/d/../../etc/passwd",
+    "/d/out/secret",
+    "/root/a",
+    "/root/b",
+    "/root/a/b",
+    "/root",
+    "/",
+    "../secret",
+    "/d/sub/./../../secret",
+    "/x/y/z",
+    "/x/y",
+    "/x",
+    "",
+};
+
+#define NAMES (sizeof(names) / sizeof(names[0]))
+
+/* Calls that mean something: files are opened, filled, listed, removed, by all CPUs at once. */
+static void file_call(struct storm *storm)
+{
+    uint64_t random = next_random(storm);
+    const char *name = names[random % NAMES];
+    int fd = 3 + (int)((random >> 8 & 4095) % (1 + (unsigned)storm->opened));
+    size_t size = (size_t)(random >> 20) % (ARENA_WORDS * 8);
+    struct hermit_attr attr;
+
+    switch (random >> 32 & 15) {
+    case 0:
+    case 1:
+    case 2:
+    case 3: {
+        int opened = file_open(name, (int)(random >> 40 & HERMIT_O_MASK),
+                               (int)(random >> 36 & 0777));
+        storm->opened = opened > storm->opened ? opened : storm->opened;
+        break;
+    }
+    case 4:
+    case 5:
+    case 6:
+        file_close(fd);
+        break;
+    case 7:
+        file_write(fd, storm->arena, size);
+        break;
+    case 8:
+        file_read(fd, storm->arena, size);
+        break;
+    case 9:
+        file_seek(fd, (int64_t)(random >> 44) - 1000, (int)(random >> 36 & 7));
+        break;
+    case 10:
+        file_list(fd, storm->arena, size);
+        break;
+    case 11:
+        file_stat(name, (uint32_t)(random >> 36 & 1), &attr);
+        file_stat_fd(fd, &attr);
+        break;
+    case 12:
+        file_make_directory(name);
+        break;
+    default:
+        file_unlink(name);
+        break;
+    }
+}
+
 static void run_storm(uint32_t cpu)
 {
     struct storm storm = {.random = seed + cpu * UINT64_C(0x9e3779b97f4a7c15),
@@ -139,6 +216,8 @@ static void run_storm(uint32_t cpu)
         for (unsigned i = 0; i < CALLS_PER_CHECK; i++) {
             if (i % 8 == 0)
                 output_call(&storm);
+            else if (i % 3 == 0)
+                file_call(&storm);
             else
                 any_call(&storm);
         }

@@ -107,9 +107,11 @@ struct uhyve_net {
     const char *dump; /* file that receives a capture of all frames (pcap); NULL: none */
 };
 
-/* What keeps threads of the VMM that a guest has taken over from files of the host. */
+/* What keeps a guest, and threads of the VMM that a guest has taken over, from files of the host
+ * that are not mapped. */
 enum uhyve_isolation {
-    UHYVE_ISOLATION_NONE,   /* the checks of the library alone */
+    UHYVE_ISOLATION_CHECKS, /* the library's own checks */
+    UHYVE_ISOLATION_NONE,   /* not all of them: links in mapped directories lead out of those */
     UHYVE_ISOLATION_NORMAL, /* no capabilities; Landlock, as far as this kernel has it */
     UHYVE_ISOLATION_STRICT, /* the same, but no run on a kernel that lacks some of it */
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/descriptors.h"
+#include "cli/files.h"
 #include "cli/help.h"
 #include "cli/report.h"
 #include "cli/settings.h"
@@ -53,6 +54,7 @@ static int run(struct cli_settings *settings, struct descriptors *inherited)
     struct uhyve_result result;
     struct uhyve_error error;
 
+    files_raise_limit(settings);
     if (streams_open_output(settings, &error) != 0)
         return report_error(&error);
     if (uhyve_create(&settings->params, &vm, &error) != 0) {

@@ -114,13 +114,15 @@ struct accel_vm_config {
     const struct log *log;
 };
 
-/* A kernel in guest memory, and the file it came from. */
+/* A kernel in guest memory, and the file it came from, which is read in pieces: `read` returns
+ * false if it cannot. */
 struct accel_kernel {
     gpa_t start;
     uint64_t size;  /* bytes */
     uint64_t vaddr; /* of its first byte in the file's own addresses */
-    const void *file;
-    size_t file_size;
+    bool (*read)(const void *context, uint64_t offset, void *to, size_t size);
+    const void *context;
+    uint64_t file_size;
 };
 
 struct accel {

@@ -9,9 +9,10 @@
 #define BYTES_FIXED   1024 /* header, fixed nodes and property names, with room to spare */
 #define BYTES_PER_CPU 64   /* begin node, "cpu@123", one property, end node */
 
-uint64_t fdt_size_bound(unsigned cpu_count, size_t bootargs_length)
+uint64_t fdt_size_bound(unsigned cpu_count, size_t bootargs_length, size_t mounts_size)
 {
-    uint64_t size = BYTES_FIXED + (uint64_t)BYTES_PER_CPU * cpu_count + bootargs_length;
+    uint64_t size = BYTES_FIXED + (uint64_t)BYTES_PER_CPU * cpu_count + bootargs_length +
+                    mounts_size;
     checked_align_up(size, 4096, &size);
     return size;
 }
@@ -88,6 +89,12 @@ int fdt_write(void *to, uint64_t capacity, const struct fdt_content *content)
     err |= fdt_property_u32(to, "#address-cells", 2);
     err |= fdt_property_u32(to, "#size-cells", 2);
     err |= add_memory(to, content);
+    if (content->mounts_size) {
+        /* Without mounts there must be no such node: kernels panic over an empty list. */
+        err |= fdt_begin_node(to, "uhyve,mounts");
+        err |= fdt_property(to, "mounts", content->mounts, (int)content->mounts_size);
+        err |= fdt_end_node(to);
+    }
     err |= add_cpus(to, content);
     if (content->tsc_khz) {
         err |= fdt_begin_node(to, "hermit,tsc");

@@ -9,6 +9,7 @@
 static const char *const group_titles[] = {
     [CLI_GROUP_MACHINE] = "Virtual machine",
     [CLI_GROUP_NETWORK] = "Network",
+    [CLI_GROUP_FILES] = "Files",
     [CLI_GROUP_GUEST] = "Guest",
     [CLI_GROUP_ISOLATION] = "Isolation",
     [CLI_GROUP_OUTPUT] = "Output",
@@ -72,6 +73,8 @@ void help_format(struct text *text)
                    "  uhyve hello                       one CPU, 512 MiB\n"
                    "  uhyve -c 4 -m 1G hello -- -- -x   with -x for the application\n"
                    "  uhyve -e LANG=C -o out.txt hello  one variable, output to a file\n"
+                   "  uhyve --file-mapping data:/data hello\n"
+                   "                                    show it the directory data as /data\n"
                    "  uhyve -v --stats hello            show what happens, and count it\n"
                    "\n"
                    "The exit status is the guest's exit code; 2: usage error, 125: uhyve failed,\n"

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "cli/affinity.h"
+#include "cli/files.h"
 #include "cli/net.h"
 #include "cli/user.h"
 #include "util/error.h"
@@ -136,7 +137,7 @@ static int set_file_isolation(SETTER_PARAMETERS)
         [UHYVE_ISOLATION_STRICT] = "strict",
     };
 
-    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+    for (size_t i = UHYVE_ISOLATION_NONE; i < sizeof modes / sizeof *modes; i++)
         if (strcasecmp(value, modes[i]) == 0) {
             settings->params.isolation = (enum uhyve_isolation)i;
             return 0;
@@ -244,6 +245,40 @@ static int set_gdb_port(SETTER_PARAMETERS)
     return 0;
 }
 
+static int set_file_mapping(SETTER_PARAMETERS)
+{
+    return files_parse_mapping(settings, source, value, error);
+}
+
+static int set_tempdir(SETTER_PARAMETERS)
+{
+    settings->params.tempdir = value;
+    return 0;
+}
+
+static int set_io_mode(SETTER_PARAMETERS)
+{
+    return files_parse_io_mode(settings, source, value, error);
+}
+
+static int set_limit_files(SETTER_PARAMETERS)
+{
+    uint64_t count;
+
+    if (text_parse_unsigned(value, UHYVE_LIMIT_FILES_MAX, &count) != 0 || count == 0)
+        return option_refuse(source, error, "'%.80s' is not a number of files from 1 to %d", value,
+                             UHYVE_LIMIT_FILES_MAX);
+    settings->params.limit_files = (unsigned)count;
+    return 0;
+}
+
+static int set_limit_temp(SETTER_PARAMETERS)
+{
+    if (text_parse_size(value, &settings->params.limit_temp) != 0)
+        return option_refuse(source, error, "'%.80s' is not a size (write 64M or 1.5GiB)", value);
+    return 0;
+}
+
 static int set_help(SETTER_PARAMETERS)
 {
     settings->action = CLI_HELP;
@@ -297,6 +332,26 @@ const struct cli_option cli_options[] = {
     {"net-dump", .argument = "FILE", .set = set_net_dump, .group = CLI_GROUP_NETWORK,
      .help = "write all frames to FILE (pcap)"},
 
+    {"file-mapping", .argument = "HOST:GUEST", .set = set_file_mapping, .group = CLI_GROUP_FILES,
+     .cumulative = true,
+     .help = "show the guest a file or directory under another\n"
+             "name, may be repeated; with :ro read-only"},
+    {"tempdir", .argument = "DIR", .set = set_tempdir, .group = CLI_GROUP_FILES,
+     .toml = CLI_TOML_STRING, .section = "uhyve", .key = "tempdir",
+     .help = "keep what the guest creates elsewhere in DIR\n"
+             "[default: $TMPDIR/uhyve-UID]"},
+    {"io-mode", .argument = "MODE", .set = set_io_mode, .group = CLI_GROUP_FILES,
+     .toml = CLI_TOML_STRING, .section = "uhyve", .key = "io_mode",
+     .help = "host=sync, host=direct or host=direct,sync: open\n"
+             "files with O_SYNC or O_DIRECT"},
+    {"limit-files", .argument = "N", .set = set_limit_files, .group = CLI_GROUP_FILES,
+     .toml = CLI_TOML_INTEGER, .section = "uhyve", .key = "limit_files",
+     .help = "files the guest may have open [default: 4096]"},
+    {"limit-temp", .argument = "SIZE", .set = set_limit_temp, .group = CLI_GROUP_FILES,
+     .toml = CLI_TOML_SIZE, .section = "uhyve", .key = "limit_temp",
+     .help = "space for what it creates in the temporary\n"
+             "directory [default: 4G]"},
+
     {"env-vars", 'e', .argument = "NAME=VALUE", .set = set_env_vars, .group = CLI_GROUP_GUEST,
      .cumulative = true, .toml = CLI_TOML_STRINGS, .section = "guest", .key = "env_vars",
      .help = "set an environment variable of the guest, may be\n"
@@ -346,11 +401,6 @@ const struct cli_option cli_options[] = {
     {"help", 'h', .set = set_help, .group = CLI_GROUP_GENERAL, .help = "print this help"},
     {"version", 'V', .set = set_version, .group = CLI_GROUP_GENERAL, .help = "print the version"},
 
-    {"file-mapping", .argument = "HOST:GUEST", .later = true},
-    {"tempdir", .argument = "DIR", .later = true, .toml = CLI_TOML_STRING, .section = "uhyve",
-     .key = "tempdir"},
-    {"io-mode", .argument = "MODE", .later = true, .toml = CLI_TOML_STRING, .section = "uhyve",
-     .key = "io_mode"},
     {"gdb-port", 's', .argument = "PORT", .optional = true, .set = set_gdb_port, .later = true,
      .env = {"HERMIT_GDB_PORT"}, .toml = CLI_TOML_INTEGER, .section = "uhyve", .key = "gdb_port"},
     {"trace-dir", .argument = "DIR", .optional = true, .later = true},

@@ -8,6 +8,7 @@
 #include "cli/arguments.h"
 #include "cli/config.h"
 #include "cli/environment.h"
+#include "cli/files.h"
 #include "cli/guest_env.h"
 #include "cli/net.h"
 #include "util/error.h"
@@ -27,6 +28,7 @@ void settings_free(struct cli_settings *settings)
     free(settings->env_given.items);
     free(settings->env_configured.items);
     free(settings->env.items);
+    files_free_mappings(settings);
     toml_free(settings->file);
     *settings = (struct cli_settings){.action = CLI_RUN};
 }

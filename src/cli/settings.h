@@ -55,9 +55,10 @@ struct cli_settings {
 
     uint64_t given; /* bit i: row i of the option table has its value, later stages leave it */
     struct cli_words positionals;
-    struct cli_words env_given;      /* -e, as given on the command line */
-    struct cli_words env_configured; /* env_vars of the configuration file */
-    struct cli_words env;            /* both merged */
+    struct uhyve_file_mapping *file_mappings; /* params.file_mapping_count of them */
+    struct cli_words env_given;               /* -e, as given on the command line */
+    struct cli_words env_configured;          /* env_vars of the configuration file */
+    struct cli_words env;                     /* both merged */
     bool affinity_given;
     unsigned affinity[UHYVE_CPUS_MAX];
     size_t affinity_count;

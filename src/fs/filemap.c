@@ -224,6 +224,10 @@ static int insert(struct filemap *map, const char *path, enum filemap_kind kind,
             err = last ? -EEXIST : -ENOTDIR;
             break;
         }
+        if (at.size > FILEMAP_NAME_MAX) {
+            err = -ENAMETOOLONG;
+            break;
+        }
         if (charged && !quota_take(map->quota, FILEMAP_ENTRY_COST)) {
             err = -ENOSPC;
             break;
@@ -286,10 +290,10 @@ int filemap_remove(struct filemap *map, const char *path, const struct filemap_e
                 node->temp == entry->temp && node->data == entry->data;
     if (!same)
         err = -ENOENT;
-    else if (node->kind == FILEMAP_DIRECTORY && node->count)
-        err = -ENOTEMPTY;
     else if (node->kind == FILEMAP_DIRECTORY && node->created)
         err = -EISDIR;
+    else if (node->kind == FILEMAP_DIRECTORY && node->count)
+        err = -ENOTEMPTY;
     else
         node_remove(map, at.directory, at.place);
     pthread_mutex_unlock(&map->lock);
@@ -364,9 +368,11 @@ static int refuse(struct uhyve_error *error, const char *guest_path, int err)
                          "/data/file)",
                          guest_path);
     case -ENAMETOOLONG:
-        return error_set(error, UHYVE_STATUS_USAGE, ENAMETOOLONG,
-                         "a name for a file in the guest is longer than %d bytes: '%.80s...'",
-                         HERMIT_PATH_MAX - 1, guest_path);
+        return error_set(
+            error, UHYVE_STATUS_USAGE, ENAMETOOLONG,
+            "a name for a file in the guest is too long: '%.80s...' (at most %d bytes in "
+            "all, %d between slashes)",
+            guest_path, HERMIT_PATH_MAX - 1, FILEMAP_NAME_MAX);
     default:
         return error_set(error, UHYVE_STATUS_FAILED, -err, "cannot map files into the guest: %s",
                          strerror(-err));
@@ -431,13 +437,20 @@ static const struct node *nth_host(const struct node *node, size_t *n)
     return NULL;
 }
 
-bool filemap_next_root(const struct filemap *map, size_t *position, struct host_root_view *view)
+struct host_root *filemap_next_host(const struct filemap *map, size_t *position)
 {
     size_t n = *position;
     const struct node *node = nth_host(map->root, &n);
     if (!node)
-        return false;
+        return NULL;
     ++*position;
-    host_root_describe(node->host, view);
-    return true;
+    return node->host;
+}
+
+bool filemap_next_root(const struct filemap *map, size_t *position, struct host_root_view *view)
+{
+    const struct host_root *root = filemap_next_host(map, position);
+    if (root)
+        host_root_describe(root, view);
+    return root != NULL;
 }

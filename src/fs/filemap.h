@@ -44,8 +44,9 @@ int filemap_add_bytes(struct filemap *map, const char *guest_path, const void *d
 
 /*
  * The host objects that are mapped, for those who restrict the process: start with *position 0.
- * False after the last one.
+ * NULL or false after the last one.
  */
+struct host_root *filemap_next_host(const struct filemap *map, size_t *position);
 bool filemap_next_root(const struct filemap *map, size_t *position, struct host_root_view *view);
 
 /*

@@ -41,8 +41,8 @@ void filemap_entry_release(struct filemap_entry *entry);
 
 /*
  * Give a name to what the guest created; missing directories on the way come into being. 0;
- * -EEXIST; -ENOTDIR if there is no directory on the way; -ENOSPC beyond the quota; -ENOMEM. The map
- * takes a reference of its own.
+ * -EEXIST; -ENOTDIR if there is no directory on the way; -ENAMETOOLONG; -ENOSPC beyond the quota;
+ * -ENOMEM. The map takes a reference of its own.
  */
 int filemap_add_temp(struct filemap *map, const char *path, struct temp_file *temp);
 int filemap_add_directory(struct filemap *map, const char *path);

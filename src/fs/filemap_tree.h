@@ -12,6 +12,9 @@
  * file systems, a block. */
 #define FILEMAP_ENTRY_COST 4096
 
+/* Longest name of one file or directory, as on the host: bytes. */
+#define FILEMAP_NAME_MAX 255
+
 struct node {
     enum filemap_kind kind; /* DIRECTORY, HOST, TEMP or BYTES */
 

@@ -41,7 +41,7 @@ int guest_path_normalize(const char *path, char *to, size_t capacity)
             if (!nothing_to_leave || absolute)
                 continue;
         }
-        if (size + 1 + length >= capacity)
+        if (size + (size > 0) + length >= capacity)
             return -ENAMETOOLONG;
         if (size)
             to[size++] = '/';

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fs/beneath.h"
+#include "fs/keeper.h"
 #include "util/error.h"
 
 struct host_root {
@@ -16,9 +17,11 @@ struct host_root {
     enum host_root_kind kind;
     bool read_only;
     bool confined;
-    int fd;           /* see struct host_root_view */
-    char *path;       /* absolute */
-    const char *name; /* in path */
+    int fd;                /* see struct host_root_view */
+    char *path;            /* absolute */
+    const char *name;      /* in path */
+    struct keeper *keeper; /* who opens it; NULL: this process does */
+    uint32_t number;       /* of this root at the keeper's */
 };
 
 static int refuse(struct uhyve_error *error, int err, const char *host, const char *why)
@@ -132,6 +135,12 @@ void host_root_release(struct host_root *root)
     free(root);
 }
 
+void host_root_set_keeper(struct host_root *root, struct keeper *keeper, uint32_t number)
+{
+    root->keeper = keeper;
+    root->number = number;
+}
+
 void host_root_describe(const struct host_root *root, struct host_root_view *view)
 {
     *view = (struct host_root_view){
@@ -140,6 +149,7 @@ void host_root_describe(const struct host_root *root, struct host_root_view *vie
         .fd = root->fd,
         .kind = root->kind,
         .read_only = root->read_only,
+        .kept = root->keeper != NULL,
     };
 }
 
@@ -201,6 +211,8 @@ int host_root_open_file(struct host_root *root, const char *rest, int flags, mod
     struct stat status;
 
     flags |= O_NONBLOCK | O_NOCTTY;
+    if (root->keeper)
+        return keeper_open_file(root->keeper, root->number, rest, flags, mode);
     if (!root->read_only)
         return open_path(root, rest, flags, mode);
     if ((flags & O_CREAT) && (flags & O_EXCL))
@@ -247,6 +259,8 @@ int host_root_mkdir(struct host_root *root, const char *rest, mode_t mode)
     const char *name;
     bool owned;
 
+    if (root->keeper)
+        return keeper_mkdir(root->keeper, root->number, rest, mode);
     if (root->read_only)
         return refuse_creation(root, rest);
     if (!*rest && !root->name)
@@ -265,6 +279,8 @@ int host_root_unlink(struct host_root *root, const char *rest)
     const char *name;
     bool owned;
 
+    if (root->keeper)
+        return keeper_unlink(root->keeper, root->number, rest);
     if (!*rest && !root->name)
         return -EISDIR;
     if (root->read_only) {

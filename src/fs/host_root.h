@@ -17,6 +17,7 @@
 #define FS_HOST_ROOT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -37,6 +38,7 @@ struct host_root_view {
     int fd; /* O_PATH descriptor of the directory itself, or of the one that holds `name` */
     enum host_root_kind kind;
     bool read_only;
+    bool kept; /* another process does what needs rights: see host_root_set_keeper */
 };
 
 /*
@@ -48,6 +50,11 @@ int host_root_open(const struct uhyve_file_mapping *mapping, bool confined, stru
 
 struct host_root *host_root_hold(struct host_root *root);
 void host_root_release(struct host_root *root); /* NULL is allowed */
+
+/* From now on the keeper, for which this is the root with `number`, opens, creates and removes.
+ * Before the guest runs. */
+struct keeper;
+void host_root_set_keeper(struct host_root *root, struct keeper *keeper, uint32_t number);
 
 void host_root_describe(const struct host_root *root, struct host_root_view *view);
 

@@ -37,23 +37,32 @@ static int open_directory(int at, const char *name)
 }
 
 /* Is the directory behind a descriptor this user's and nobody else's? */
-static bool is_private(int fd)
+static bool is_private(int fd, uid_t uid)
 {
     struct stat status;
-    return fstat(fd, &status) == 0 && status.st_mode == (S_IFDIR | 0700) &&
-           status.st_uid == geteuid();
+    return fstat(fd, &status) == 0 && status.st_mode == (S_IFDIR | 0700) && status.st_uid == uid;
+}
+
+/* A directory that was just made by root for somebody else. If that fails it will be seen not to be
+ * theirs, or they cannot use it. */
+static void give(int fd, const struct tempdir_options *options)
+{
+    if (options->uid != geteuid() && fchown(fd, options->uid, options->gid) != 0)
+        log_debug(options->log, "cannot give a directory to user %u: %s", (unsigned)options->uid,
+                  strerror(errno));
 }
 
 /* The user's own directory for all VMs, made if there is none. Others can make files in /tmp, so it
  * must prove to be what it should be. */
-static int open_default(struct tempdir *dir, struct uhyve_error *error)
+static int open_default(struct tempdir *dir, const struct tempdir_options *options,
+                        struct uhyve_error *error)
 {
     const char *base = getenv("TMPDIR");
     char path[4096];
 
     if (!base || !*base)
         base = "/tmp";
-    int size = snprintf(path, sizeof path, "%s/" PREFIX "%u", base, (unsigned)geteuid());
+    int size = snprintf(path, sizeof path, "%s/" PREFIX "%u", base, (unsigned)options->uid);
     if (size < 0 || (size_t)size >= sizeof path)
         return refuse(error, ENAMETOOLONG, base, strerror(ENAMETOOLONG));
     int fd = open_directory(AT_FDCWD, path);
@@ -61,12 +70,14 @@ static int open_default(struct tempdir *dir, struct uhyve_error *error)
         if (mkdir(path, 0700) != 0 && errno != EEXIST)
             return refuse(error, errno, path, strerror(errno));
         fd = open_directory(AT_FDCWD, path);
+        if (fd >= 0)
+            give(fd, options);
     }
     if (fd < 0)
         return refuse(error, -fd, path,
                       fd == -ELOOP || fd == -ENOTDIR ? "it is not a directory" : strerror(-fd));
     dir->parent = fd;
-    if (!is_private(fd))
+    if (!is_private(fd, options->uid))
         return refuse(error, EPERM, path,
                       "it is not a directory of this user with mode 0700 (remove it)");
     dir->path = strdup(path);
@@ -111,7 +122,7 @@ static bool has_our_name(const char *name)
 }
 
 /* What processes left behind that were killed. Nothing here is an error. */
-static void remove_stale(const struct tempdir *dir, const struct log *log)
+static void remove_stale(const struct tempdir *dir, const struct tempdir_options *options)
 {
     unsigned looks = 0;
     int own = openat(dir->parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -130,8 +141,8 @@ static void remove_stale(const struct tempdir *dir, const struct log *log)
             continue;
         /* Nobody else can have put this name on something of ours: it is private since it was made.
          */
-        if (is_private(fd) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
-            log_debug(log, "removing '%s/%s', which an earlier run left behind", dir->path,
+        if (is_private(fd, options->uid) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            log_debug(options->log, "removing '%s/%s', which an earlier run left behind", dir->path,
                       entry->d_name);
             remove_files(fd);
             unlinkat(dir->parent, entry->d_name, AT_REMOVEDIR);
@@ -153,7 +164,7 @@ static int choose_name(char *name, size_t size)
 }
 
 /* Make the directory and lock it. -EAGAIN: somebody took it for a stale one in between. */
-static int make(struct tempdir *dir)
+static int make(struct tempdir *dir, const struct tempdir_options *options)
 {
     struct stat status;
     int err = choose_name(dir->name, sizeof dir->name);
@@ -167,24 +178,27 @@ static int make(struct tempdir *dir)
         return dir->fd == -ENOENT ? -EAGAIN : dir->fd;
     /* A file system without locks: then nobody can take it for stale either. */
     bool locked = flock(dir->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
-    if (locked && fstat(dir->fd, &status) == 0 && status.st_nlink)
+    if (locked && fstat(dir->fd, &status) == 0 && status.st_nlink) {
+        give(dir->fd, options);
         return 0;
+    }
     close(dir->fd);
     dir->fd = -1;
     return -EAGAIN;
 }
 
-int tempdir_create(struct tempdir *dir, const char *where, struct quota *quota,
-                   const struct log *log, struct uhyve_error *error)
+int tempdir_create(struct tempdir *dir, const struct tempdir_options *options,
+                   struct uhyve_error *error)
 {
-    *dir = (struct tempdir){.parent = -1, .fd = -1, .quota = quota};
-    int err = where ? open_given(dir, where, error) : open_default(dir, error);
+    *dir = (struct tempdir){.parent = -1, .fd = -1, .quota = options->quota};
+    int err = options->where ? open_given(dir, options->where, error)
+                             : open_default(dir, options, error);
     if (err)
         return err;
-    remove_stale(dir, log);
+    remove_stale(dir, options);
     err = -EAGAIN;
     for (unsigned i = 0; i < TRIES && err == -EAGAIN; i++)
-        err = make(dir);
+        err = make(dir, options);
     if (err)
         return refuse(error, -err, dir->path, strerror(-err));
     char *path;

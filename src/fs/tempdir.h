@@ -7,12 +7,13 @@
  * place removes it: every directory is locked by the process it belongs to, so one whose lock can
  * be had belongs to nobody.
  *
- * System calls: openat, mkdirat, newfstatat, flock, getdents64, unlinkat, close.
+ * System calls: openat, mkdirat, fchown, newfstatat, flock, getdents64, unlinkat, close.
  */
 #ifndef FS_TEMPDIR_H
 #define FS_TEMPDIR_H
 
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "fs/quota.h"
 #include "util/log.h"
@@ -26,13 +27,21 @@ struct tempdir {
     struct quota *quota;
 };
 
+struct tempdir_options {
+    const char *where; /* NULL: ${TMPDIR:-/tmp}/uhyve-UID */
+    uid_t uid;         /* whose it is to be: this process's, or, for root, somebody else's */
+    gid_t gid;         /* likewise */
+    struct quota *quota;
+    const struct log *log;
+};
+
 /*
- * Make the directory in `where`, or in ${TMPDIR:-/tmp}/uhyve-UID if that is NULL. What the guest
- * writes is taken from `quota`. Returns 0, or -errno with *error filled; tempdir_remove may be
- * called in any case, also on a structure of zeros with both descriptors -1.
+ * Make the directory. What the guest writes is taken from the quota. Returns 0, or -errno with
+ * *error filled; tempdir_remove may be called in any case, also on a structure of zeros with both
+ * descriptors -1.
  */
-int tempdir_create(struct tempdir *dir, const char *where, struct quota *quota,
-                   const struct log *log, struct uhyve_error *error);
+int tempdir_create(struct tempdir *dir, const struct tempdir_options *options,
+                   struct uhyve_error *error);
 
 /* Remove it with everything in it. */
 void tempdir_remove(struct tempdir *dir);

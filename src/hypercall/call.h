@@ -34,7 +34,7 @@ void call_log_lost_write(struct call *call, int32_t fd, int error);
               &(block)->field, sizeof(block)->field)
 
 /* A guest buffer as host memory, in pieces. */
-#define CALL_PIECES 64
+#define CALL_PIECES 256 /* 1 MiB in scattered pages */
 
 struct call_buffer {
     struct iovec piece[CALL_PIECES];

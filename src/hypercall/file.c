@@ -1,97 +1,45 @@
 /*
- * The file calls (spec/hypercalls.md sections 4.1 to 4.8 and 4.12) for a guest to which no host
- * file is mapped: its descriptors are 0, 1 and 2, every path is unknown, and there is no place to
- * create anything.
+ * The file calls (spec/hypercalls.md sections 4.1 to 4.8 and 4.12): parameters in, a call of
+ * fs/files.h, results out. Descriptors 1 and 2 lead to the console.
  */
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include "console/console.h"
+#include "fs/files.h"
 #include "hermit/hypercall.h"
 #include "hypercall/call.h"
-#include "util/text.h"
-
-const struct sandbox_call hypercall_file_calls[] = {
-    SANDBOX_CALL(poll),
-    SANDBOX_CALL(readv),
-    SANDBOX_END,
-};
-
-/*
- * Read from the VMM's standard input: waits for data, but not beyond the end of the VM. The wait is
- * a poll, so that the stop is never missed; the read after it can still block if another process
- * took the data, which the signal that accompanies a stop ends.
- */
-static int64_t read_stdin(const struct call *call, const struct call_buffer *buffer)
-{
-    const struct hypercall_context *context = call->context;
-    struct pollfd fds[] = {
-        {.fd = context->stop_fd, .events = POLLIN},
-        {.fd = context->stdin_fd, .events = POLLIN},
-    };
-
-    if (context->stdin_fd < 0 || !buffer->size)
-        return 0;
-    for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
-            return -errno;
-        if (fds[0].revents)
-            return -EINTR;
-        if (!fds[1].revents)
-            continue;
-        if (fds[1].revents & POLLNVAL)
-            return -EBADF;
-        ssize_t count = readv(context->stdin_fd, buffer->piece, buffer->count);
-        if (count >= 0)
-            return count;
-        if (errno != EINTR && errno != EAGAIN)
-            return -errno;
-    }
-}
 
 static int64_t read_fd(const struct call *call, int32_t fd, const struct call_buffer *buffer)
 {
-    return fd == STDIN_FILENO ? read_stdin(call, buffer) : -EBADF;
+    return files_read(call->context->files, fd, buffer->piece, buffer->count);
 }
 
 static int64_t write_fd(const struct call *call, int32_t fd, const struct call_buffer *buffer)
 {
-    if (fd != STDOUT_FILENO && fd != STDERR_FILENO)
-        return -EBADF;
-    return console_program_write(call->context->console, fd, buffer->piece, (size_t)buffer->count);
+    if (fd == STDOUT_FILENO || fd == STDERR_FILENO)
+        return console_program_write(call->context->console, fd, buffer->piece,
+                                     (size_t)buffer->count);
+    return files_write(call->context->files, fd, buffer->piece, buffer->count);
 }
 
-static int64_t seek_fd(int32_t fd)
+/* Fetch a path: 0, or the error that a call with this path is to report. */
+static int read_path(const struct call *call, gpa_t address, char path[HERMIT_PATH_MAX])
 {
-    return fd >= STDIN_FILENO && fd <= STDERR_FILENO ? -ESPIPE : -EBADF;
-}
-
-/* Fetch a path. Returns 0 or the error that a call with this path is to report. */
-static int read_path(const struct call *call, gpa_t address)
-{
-    char path[HERMIT_PATH_MAX];
-    int length = ram_read_string(call->context->ram, address, path, sizeof path);
-    if (length < 0)
-        return length;
-    return text_is_utf8(path, (size_t)length) ? 0 : -EINVAL;
+    int length = ram_read_string(call->context->ram, address, path, HERMIT_PATH_MAX);
+    return length < 0 ? length : 0;
 }
 
 enum hypercall_outcome call_open(struct call *call)
 {
     struct hermit_open block;
+    char path[HERMIT_PATH_MAX];
 
     if (!call_read_block(call, &block, sizeof block))
         return HYPERCALL_DONE;
-    int err = read_path(call, block.path);
-    bool create = block.flags & HERMIT_O_CREAT;
-    if (err)
-        block.ret = err;
-    else if (create && (block.flags & HERMIT_O_DIRECTORY))
-        block.ret = -EINVAL;
-    else
-        block.ret = create ? -EROFS : -ENOENT;
+    int err = read_path(call, block.path, path);
+    block.ret = err ? err : files_open(call->context->files, path, block.flags, block.mode);
     CALL_WRITE_FIELD(call, &block, ret);
     return HYPERCALL_DONE;
 }
@@ -102,8 +50,7 @@ enum hypercall_outcome call_close(struct call *call)
 
     if (!call_read_block(call, &block, sizeof block))
         return HYPERCALL_DONE;
-    /* Closing a standard stream (or a negative number) is allowed and does nothing. */
-    block.ret = block.fd <= STDERR_FILENO ? 0 : -EBADF;
+    block.ret = files_close(call->context->files, block.fd);
     CALL_WRITE_FIELD(call, &block, ret);
     return HYPERCALL_DONE;
 }
@@ -111,11 +58,12 @@ enum hypercall_outcome call_close(struct call *call)
 enum hypercall_outcome call_unlink(struct call *call)
 {
     struct hermit_unlink block;
+    char path[HERMIT_PATH_MAX];
 
     if (!call_read_block(call, &block, sizeof block))
         return HYPERCALL_DONE;
-    int err = read_path(call, block.path);
-    block.ret = err ? err : -ENOENT;
+    int err = read_path(call, block.path, path);
+    block.ret = err ? err : files_unlink(call->context->files, path);
     CALL_WRITE_FIELD(call, &block, ret);
     return HYPERCALL_DONE;
 }
@@ -151,7 +99,9 @@ enum hypercall_outcome call_v1_write(struct call *call)
         if (count <= 0)
             break;
     }
-    if (count == -EFAULT || count == -EBADF) /* of other errors the console tells */
+    /* Of errors of the console it tells itself, and at the stop nobody minds. */
+    bool console = block.fd == STDOUT_FILENO || block.fd == STDERR_FILENO;
+    if (count < 0 && count != -EINTR && (!console || count == -EFAULT))
         call_log_lost_write(call, block.fd, (int)-count);
     return HYPERCALL_DONE;
 }
@@ -162,12 +112,14 @@ enum hypercall_outcome call_v1_lseek(struct call *call)
 
     if (!call_read_block(call, &block, sizeof block))
         return HYPERCALL_DONE;
-    block.offset = -1; /* interface 1 has no error numbers here */
+    int64_t position = files_seek(call->context->files, block.fd, block.offset,
+                                  (uint32_t)block.whence);
+    block.offset = position < 0 ? -1 : position; /* interface 1 has no error numbers here */
     CALL_WRITE_FIELD(call, &block, offset);
     return HYPERCALL_DONE;
 }
 
-/* Interface 2: buffers are guest-physical. */
+/* Generation 2: everything is guest-physical. */
 
 enum hypercall_outcome call_v2_read(struct call *call)
 {
@@ -201,7 +153,7 @@ enum hypercall_outcome call_v2_lseek(struct call *call)
 
     if (!call_read_block(call, &block, sizeof block))
         return HYPERCALL_DONE;
-    block.offset = seek_fd(block.fd);
+    block.offset = files_seek(call->context->files, block.fd, block.offset, block.whence);
     CALL_WRITE_FIELD(call, &block, offset);
     return HYPERCALL_DONE;
 }
@@ -214,30 +166,53 @@ enum hypercall_outcome call_getdents(struct call *call)
 
     if (!call_read_block(call, &block, sizeof block))
         return HYPERCALL_DONE;
-    block.tag = HERMIT_GETDENTS_ERROR;
-    block.result.written = 0;
-    block.result.error = ram_at(call->context->ram, block.buf, block.len) ? EBADF : EFAULT;
+    void *buffer = ram_at(call->context->ram, block.buf, block.len);
+    int64_t written = buffer ? files_list(call->context->files, block.fd, buffer, block.len)
+                             : -EFAULT;
+    block.tag = written > 0    ? HERMIT_GETDENTS_OK
+                : written == 0 ? HERMIT_GETDENTS_END
+                               : HERMIT_GETDENTS_ERROR;
+    block.padding1 = 0;
+    block.result.written = written > 0 ? (uint64_t)written : 0;
+    if (written < 0)
+        block.result.error = (int32_t)-written;
     CALL_WRITE_FIELD(call, &block, result);
     CALL_WRITE_FIELD(call, &block, tag);
     return HYPERCALL_DONE;
 }
 
+/* Put attributes where the guest wants them; `err` is what came before. Returns the error number
+ * for the guest. */
+static int32_t deliver_attr(const struct call *call, gpa_t to, const struct hermit_attr *attr,
+                            int err)
+{
+    if (!err && !ram_write(call->context->ram, to, attr, sizeof *attr))
+        err = -EFAULT;
+    return -err;
+}
+
+static uint32_t result_tag(int32_t error)
+{
+    return error ? HERMIT_RESULT_ERROR : HERMIT_RESULT_OK;
+}
+
 enum hypercall_outcome call_stat(struct call *call)
 {
     struct hermit_stat block;
+    struct hermit_attr attr;
+    char path[HERMIT_PATH_MAX];
 
     if (!call_read_block(call, &block, sizeof block))
         return HYPERCALL_DONE;
-    int err = read_path(call, block.path);
-    if (err)
-        block.error = -err;
-    else if (block.kind > HERMIT_STAT_NO_FOLLOW)
-        block.error = EINVAL;
-    else if (!ram_at(call->context->ram, block.attr, sizeof(struct hermit_attr)))
-        block.error = EFAULT;
-    else
-        block.error = ENOENT;
-    block.tag = HERMIT_RESULT_ERROR;
+    int err = read_path(call, block.path, path);
+    if (!err && block.kind > HERMIT_STAT_NO_FOLLOW)
+        err = -EINVAL;
+    if (!err && !ram_at(call->context->ram, block.attr, sizeof attr))
+        err = -EFAULT;
+    if (!err)
+        err = files_stat(call->context->files, path, block.kind == HERMIT_STAT_FOLLOW, &attr);
+    block.error = deliver_attr(call, block.attr, &attr, err);
+    block.tag = result_tag(block.error);
     CALL_WRITE_FIELD(call, &block, error);
     CALL_WRITE_FIELD(call, &block, tag);
     return HYPERCALL_DONE;
@@ -246,11 +221,13 @@ enum hypercall_outcome call_stat(struct call *call)
 enum hypercall_outcome call_fstat(struct call *call)
 {
     struct hermit_fstat block;
+    struct hermit_attr attr;
 
     if (!call_read_block(call, &block, sizeof block))
         return HYPERCALL_DONE;
-    block.tag = HERMIT_RESULT_ERROR;
-    block.error = EBADF;
+    int err = files_stat_fd(call->context->files, block.fd, &attr);
+    block.error = deliver_attr(call, block.attr, &attr, err);
+    block.tag = result_tag(block.error);
     CALL_WRITE_FIELD(call, &block, error);
     CALL_WRITE_FIELD(call, &block, tag);
     return HYPERCALL_DONE;
@@ -259,12 +236,13 @@ enum hypercall_outcome call_fstat(struct call *call)
 enum hypercall_outcome call_mkdir(struct call *call)
 {
     struct hermit_mkdir block;
+    char path[HERMIT_PATH_MAX];
 
     if (!call_read_block(call, &block, sizeof block))
         return HYPERCALL_DONE;
-    int err = read_path(call, block.path);
-    block.tag = HERMIT_RESULT_ERROR;
-    block.error = err ? -err : EROFS;
+    int err = read_path(call, block.path, path);
+    block.error = -(err ? err : files_mkdir(call->context->files, path));
+    block.tag = result_tag(block.error);
     CALL_WRITE_FIELD(call, &block, error);
     CALL_WRITE_FIELD(call, &block, tag);
     return HYPERCALL_DONE;

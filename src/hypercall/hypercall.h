@@ -14,10 +14,10 @@
 #include <stdint.h>
 
 #include "memory/ram.h"
-#include "sandbox/calls.h"
 #include "util/log.h"
 
 struct console;
+struct files;
 
 struct string_list {
     const char **items;
@@ -29,8 +29,7 @@ struct hypercall_context {
     const struct ram *ram;
     const struct log *log;
     struct console *console;
-    int stdin_fd;                   /* -1: always at end of file */
-    int stop_fd;                    /* becomes readable when the VM is to stop: ends waits */
+    struct files *files;
     struct string_list arguments;   /* interface 1: argv, at most HERMIT_V1_MAX_STRINGS */
     struct string_list environment; /* interface 1: NAME=value, likewise */
     struct log_limit bad_block;
@@ -51,8 +50,6 @@ enum hypercall_outcome {
 };
 
 struct hypercall;
-
-extern const struct sandbox_call hypercall_file_calls[];
 
 /* The call behind a port, or NULL. */
 const struct hypercall *hypercall_find(uint16_t port);

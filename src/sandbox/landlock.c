@@ -94,9 +94,9 @@ static int grant_path(int ruleset, const struct sandbox_path *path, int abi)
 {
     uint64_t access = access_of(path->rights) & known_access(abi);
 
-    if (path->fd >= 0)
+    if (!path->name)
         return grant(ruleset, path->fd, access);
-    int fd = open(path->name, O_PATH | O_CLOEXEC);
+    int fd = openat(path->fd < 0 ? AT_FDCWD : path->fd, path->name, O_PATH | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR || errno == EACCES ? 0 : -errno;
     int err = grant(ruleset, fd, access);

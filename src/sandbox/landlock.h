@@ -35,9 +35,11 @@ enum sandbox_right {
 };
 
 struct sandbox_path {
-    int fd;           /* O_PATH suffices; -1: `name` */
-    const char *name; /* absolute; one that does not exist is left out */
-    unsigned rights;  /* enum sandbox_right */
+    int fd;            /* O_PATH suffices; -1: none */
+    const char *name;  /* in the directory `fd`, or absolute; left out if it does not exist. NULL:
+                          `fd` itself */
+    unsigned rights;   /* enum sandbox_right */
+    const char *shown; /* its path, for messages; NULL: nobody named it */
 };
 
 struct landlock_domain {

@@ -35,7 +35,7 @@
 #include "uhyve.h"
 #include "util/log.h"
 
-/* Borrowed for the call; so are the descriptors. */
+/* Borrowed for the calls; so are the descriptors. */
 struct sandbox {
     enum uhyve_isolation isolation;
     bool filter;
@@ -43,16 +43,18 @@ struct sandbox {
     uid_t uid;
     gid_t gid;
     struct landlock_domain files;
-    const struct sandbox_call *const *calls; /* lists of permitted system calls */
+    const struct sandbox_call **calls; /* lists of permitted system calls */
     size_t call_list_count;
     pid_t peer; /* the accelerator's process; 0: none */
 };
 
 /*
- * Enter it. Returns 0, or -errno with *error filled; then some of the stages may be in force. Where
- * the kernel has no Landlock, UHYVE_ISOLATION_NORMAL warns and goes on, UHYVE_ISOLATION_STRICT
- * fails.
+ * Stages 1 to 3, and 4 to 5. Return 0, or -errno with *error filled; then some of the stages may be
+ * in force. Where the kernel has no Landlock, UHYVE_ISOLATION_NORMAL warns and goes on,
+ * UHYVE_ISOLATION_STRICT fails.
  */
+int sandbox_drop_privileges(const struct sandbox *sandbox, const struct log *log,
+                            struct uhyve_error *error);
 int sandbox_enter(const struct sandbox *sandbox, const struct log *log, struct uhyve_error *error);
 
 #endif

@@ -2,10 +2,20 @@
  * What the VMM needs while a guest runs, collected for the sandbox (sandbox/sandbox.h has the
  * theory): which system calls, which files.
  */
+#include <errno.h>
+#include <stdlib.h>
+
 #include "console/sink.h"
-#include "hypercall/hypercall.h"
+#include "fs/files.h"
+#include "fs/keeper.h"
 #include "sandbox/sandbox.h"
+#include "util/error.h"
 #include "vm/vm.h"
+
+static bool has_kept_files(const struct uhyve_vm *vm)
+{
+    return files_are_kept(vm->files);
+}
 
 /*
  * The system calls of each module, and when it makes them. A module that makes system calls while a
@@ -19,15 +29,108 @@ static const struct {
     {vcpu_calls, NULL},
     {image_calls, NULL},
     {sink_calls, NULL},
-    {hypercall_file_calls, NULL},
+    {files_calls, NULL},
+    {keeper_calls, has_kept_files},
 };
 
 #define CALL_LISTS (sizeof call_lists / sizeof *call_lists)
+
+static void collect_calls(const struct uhyve_vm *vm, struct sandbox *sandbox)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < CALL_LISTS; i++)
+        if (!call_lists[i].needed || call_lists[i].needed(vm))
+            sandbox->calls[count++] = call_lists[i].calls;
+    sandbox->calls[count++] = vm->accel->calls;
+    if (vm->devices.net)
+        sandbox->calls[count++] = virtio_net_calls(vm->devices.net);
+    sandbox->call_list_count = count;
+}
+
+/* The places that files are opened, created and removed in while a guest runs. */
+struct path_list {
+    struct sandbox_path *items;
+    size_t count, capacity;
+    bool failed; /* out of memory */
+};
+
+static void add_path(struct path_list *list, int fd, const char *name, unsigned rights,
+                     const char *shown)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 16;
+        struct sandbox_path *items = reallocarray(list->items, capacity, sizeof *items);
+        if (!items) {
+            list->failed = true;
+            return;
+        }
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = (struct sandbox_path){fd, name, rights, shown};
+}
+
+/* What was mapped. What could be expressed only as a right to the directory that it is in is kept
+ * by another process (fs/keeper.h). */
+static void add_root(struct path_list *list, const struct host_root_view *root)
+{
+    unsigned rights = SANDBOX_READ | (root->read_only ? 0 : SANDBOX_WRITE);
+
+    if (root->kept)
+        return;
+    if (root->kind == HOST_ROOT_FILE)
+        add_path(list, root->fd, root->name, rights, root->path);
+    else if (root->kind == HOST_ROOT_DIRECTORY && root->read_only)
+        add_path(list, root->fd, NULL, rights, root->path);
+    else if (!root->read_only)
+        add_path(list, root->fd, NULL, rights | SANDBOX_CREATE | SANDBOX_REMOVE, root->path);
+}
+
+static void collect_paths(struct uhyve_vm *vm, struct path_list *list)
+{
+    struct host_root_view root;
+    size_t position = 0;
+
+    while (filemap_next_root(files_map(vm->files), &position, &root))
+        add_root(list, &root);
+    add_path(list, files_temp_fd(vm->files), NULL,
+             SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_REMOVE, NULL);
+    add_path(list, files_temp_parent(vm->files), NULL, SANDBOX_REMOVE_DIR, NULL);
+    if (vm->params.net.kind ==
+        UHYVE_NET_USER) /* name servers; libslirp looks again when it changes */
+        add_path(list, -1, "/etc/resolv.conf", SANDBOX_READ, NULL);
+}
+
+/* In order: while every file can be reached; then what is not to be kept by this process; the rest.
+ */
+static int enter(struct uhyve_vm *vm, struct sandbox *sandbox, struct path_list *paths,
+                 struct uhyve_error *error)
+{
+    bool restricted = vm->params.isolation == UHYVE_ISOLATION_NORMAL ||
+                      vm->params.isolation == UHYVE_ISOLATION_STRICT;
+
+    collect_paths(vm, paths);
+    sandbox->files.paths = paths->items;
+    sandbox->files.path_count = paths->count;
+    int err = paths->failed ? -ENOMEM : sandbox_drop_privileges(sandbox, &vm->log, error);
+    if (!err && restricted && landlock_abi() > 0)
+        err = files_keep(vm->files, error);
+    if (err)
+        return err;
+    paths->count = 0;
+    collect_paths(vm, paths);
+    sandbox->files.paths = paths->items;
+    sandbox->files.path_count = paths->count;
+    collect_calls(vm, sandbox);
+    return paths->failed ? -ENOMEM : sandbox_enter(sandbox, &vm->log, error);
+}
 
 int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
 {
     const struct uhyve_params *params = &vm->params;
     const struct sandbox_call *calls[CALL_LISTS + 2];
+    struct path_list paths = {0};
     struct sandbox sandbox = {
         .isolation = params->isolation,
         .filter = params->filter_calls,
@@ -37,13 +140,12 @@ int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
         .calls = calls,
         .peer = vm->accel->vm_process ? vm->accel->vm_process(vm->machine) : 0,
     };
-
-    for (size_t i = 0; i < CALL_LISTS; i++)
-        if (!call_lists[i].needed || call_lists[i].needed(vm))
-            calls[sandbox.call_list_count++] = call_lists[i].calls;
-    calls[sandbox.call_list_count++] = vm->accel->calls;
-    if (vm->devices.net)
-        calls[sandbox.call_list_count++] = virtio_net_calls(vm->devices.net);
     sandbox.files.signal_others = sandbox.peer != 0;
-    return sandbox_enter(&sandbox, &vm->log, error);
+    sandbox.files.tcp = params->net.kind == UHYVE_NET_USER;
+
+    int err = enter(vm, &sandbox, &paths, error);
+    if (paths.failed)
+        error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    free(paths.items);
+    return err;
 }

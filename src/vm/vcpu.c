@@ -224,44 +224,50 @@ void vcpus_abort(struct uhyve_vm *vm)
 }
 
 /*
- * On the caller's thread kicks must get through, and a pipe without reader must not end the caller:
- * it is a write error like any other. *pending tells whether a SIGPIPE of somebody else was waiting
- * before.
+ * On the caller's thread kicks must get through, and a pipe without reader or a limit on the size
+ * of files (RLIMIT_FSIZE) must not end the caller: these are write errors like any other. *pending
+ * are the signals of somebody else that were waiting before.
  */
-static void signals_enter(sigset_t *old, bool *pending)
+static const int write_signals[] = {SIGPIPE, SIGXFSZ};
+
+#define WRITE_SIGNALS (sizeof write_signals / sizeof *write_signals)
+
+static void signals_enter(sigset_t *old, sigset_t *pending)
 {
     sigset_t set;
 
-    sigpending(&set);
-    *pending = sigismember(&set, SIGPIPE);
+    sigpending(pending);
     pthread_sigmask(SIG_BLOCK, NULL, old);
     set = *old;
-    sigaddset(&set, SIGPIPE);
+    for (size_t i = 0; i < WRITE_SIGNALS; i++)
+        sigaddset(&set, write_signals[i]);
     sigdelset(&set, ACCEL_KICK_SIGNAL);
     pthread_sigmask(SIG_SETMASK, &set, NULL);
 }
 
-static void signals_leave(const sigset_t *old, bool pending)
+static void signals_leave(const sigset_t *old, const sigset_t *pending)
 {
     sigset_t set;
 
     sigemptyset(&set);
-    sigaddset(&set, SIGPIPE);
-    if (!pending)
-        while (sigtimedwait(&set, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
-            ;
+    for (size_t i = 0; i < WRITE_SIGNALS; i++)
+        if (!sigismember(pending, write_signals[i]))
+            sigaddset(&set, write_signals[i]);
+    /* Until there is no more. */
+    while (sigtimedwait(&set, NULL, &(struct timespec){0}) > 0 || errno == EINTR)
+        ;
     pthread_sigmask(SIG_SETMASK, old, NULL);
 }
 
 void vcpus_run(struct uhyve_vm *vm)
 {
     sigset_t old;
-    bool pending;
+    sigset_t pending;
 
     signals_enter(&old, &pending);
     release(vm, VM_RUNNING);
     run(&vm->vcpus[0]);
     join_others(vm);
     console_flush(vm->console);
-    signals_leave(&old, pending);
+    signals_leave(&old, &pending);
 }

@@ -1,7 +1,8 @@
 /*
  * The life of a virtual machine, in the order in which it happens:
  *
- *     uhyve_create   parameters -> image -> layout -> accelerator -> RAM -> console -> machine
+ *     uhyve_create   parameters -> image -> files -> layout -> accelerator -> RAM -> console
+ *                    -> machine
  *     uhyve_run      isolation -> vCPUs, kernel and boot structures -> run -> collect the end
  *     uhyve_destroy  release, in reverse
  */
@@ -148,8 +149,10 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     if (!err)
         err = vm_args_init(vm, error);
     if (!err)
+        err = vm_files_init(vm, error);
+    if (!err)
         err = layout_choose(&vm->layout, &vm->elf, params->image, params->memory_size,
-                            fdt_size_bound(params->cpu_count, vm->bootargs.size),
+                            fdt_size_bound(params->cpu_count, vm->bootargs.size, vm->mounts.size),
                             is_address_random(vm) ? layout_random : NULL, &vm->log, error);
     if (!err)
         err = layout_add_archive(&vm->layout, params->image, vm_archive_size(vm), error);
@@ -190,8 +193,7 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
     vm->hypercalls.ram = &vm->ram;
     vm->hypercalls.log = &vm->log;
     vm->hypercalls.console = vm->console;
-    vm->hypercalls.stdin_fd = params->stdin_fd;
-    vm->hypercalls.stop_fd = vm->stop_fd;
+    vm->hypercalls.files = vm->files;
     /* Once the VM is isolated no code can be loaded any more. */
     vm->disassembler = disassembler_open();
     return vm_trace_open(vm, error);
@@ -224,26 +226,25 @@ int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
     return err;
 }
 
+static bool read_kernel_file(const void *context, uint64_t offset, void *to, size_t size)
+{
+    struct uhyve_error ignored;
+    return image_read(context, offset, to, size, "contents", &ignored) == 0;
+}
+
 /* Some accelerators prepare the kernel's code before it runs. */
 static int announce_kernel(struct uhyve_vm *vm, struct uhyve_error *error)
 {
-    if (!vm->accel->vm_kernel_loaded)
-        return 0;
-    void *file = malloc(vm->image.size);
-    if (!file)
-        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
     const struct accel_kernel kernel = {
         .start = vm->layout.kernel_start,
         .size = vm->elf.size,
         .vaddr = vm->elf.start,
-        .file = file,
+        .read = read_kernel_file,
+        .context = &vm->image,
         .file_size = vm->image.size,
     };
-    int err = image_read(&vm->image, 0, file, vm->image.size, "contents", error);
-    if (!err)
-        err = vm->accel->vm_kernel_loaded(vm->machine, &kernel, error);
-    free(file);
-    return err;
+    return vm->accel->vm_kernel_loaded ? vm->accel->vm_kernel_loaded(vm->machine, &kernel, error)
+                                       : 0;
 }
 
 /* Kernel, descriptor tables and page tables. */
@@ -279,6 +280,8 @@ static int describe(struct uhyve_vm *vm, struct uhyve_error *error)
         .cpu_count = vm->params.cpu_count,
         .tsc_khz = vm->accel->vcpu_tsc_khz(vm->vcpus[0].accel),
         .bootargs = vm->bootargs.data,
+        .mounts = vm->mounts.data,
+        .mounts_size = vm->mounts.size,
         .archive = layout->archive,
         .archive_size = layout->archive_size,
     };
@@ -297,8 +300,8 @@ static int describe(struct uhyve_vm *vm, struct uhyve_error *error)
                         &content);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "the device tree does not hold the arguments and the environment (pass "
-                         "less of them)");
+                         "the device tree does not hold the arguments, the environment and the "
+                         "mounts (pass less of them)");
     return 0;
 }
 
@@ -411,6 +414,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
     vm_trace_close(vm);
     disassembler_close(vm->disassembler);
     console_destroy(vm->console);
+    vm_files_free(vm);
     ram_free(&vm->ram);
     vm_args_free(vm);
     image_close(&vm->image);

@@ -1,7 +1,7 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
- * vcpu.c the threads and their exits, args.c the guest's arguments, hermit.c Hermit images,
- * report.c the crash report, stats.c the figures, devices.c the network card.
+ * vcpu.c the threads and their exits, args.c the guest's arguments, files.c its files, hermit.c
+ * Hermit images, report.c the crash report, stats.c the figures, devices.c the network card.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -17,6 +17,7 @@
 #include "debug/disassembly.h"
 #include "debug/trace.h"
 #include "device/virtio_net.h"
+#include "fs/files.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
 #include "image/hermit_image.h"
@@ -90,6 +91,8 @@ struct uhyve_vm {
     struct accel_vm *machine;
     struct console *console;
     struct text bootargs;
+    struct files *files;
+    struct text mounts; /* for the device tree */
     struct hypercall_context hypercalls;
     struct trace *trace; /* NULL: calls are not traced */
     struct vm_devices devices;
@@ -174,6 +177,10 @@ bool vm_device_memory(struct uhyve_vm *vm, const struct accel_exit *exit);
 const char *vm_report_crash(struct uhyve_vm *vm);
 /* Likewise of a guest that ended itself in error; NULL if its output does not say why. */
 const char *vm_report_exit(struct uhyve_vm *vm);
+
+/* files.c */
+int vm_files_init(struct uhyve_vm *vm, struct uhyve_error *error);
+void vm_files_free(struct uhyve_vm *vm);
 
 /* hermit.c */
 

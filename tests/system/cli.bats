@@ -115,7 +115,7 @@ usage_error() {
 }
 
 @test "options of later versions are known but not available" {
-    for option in --file-mapping=a:b --tempdir=/tmp --io-mode=host=sync --gdb-port --trace-dir -s; do
+    for option in --gdb-port --trace-dir -s; do
         usage_error "${option%%=*} is not available in this version" no-image "$option"
     done
 }
@@ -202,13 +202,12 @@ first_core() {
     cat >uhyve.toml <<'TOML'
 colour = "red"
 [uhyve]
-tempdir = "/tmp"
 gdb_port = 6677
 net = 5
 TOML
     run_uhyve no-image
     expect_status 127
-    expect_stderr_line '^uhyve: warning: uhyve.toml: .*: uhyve\.tempdir, uhyve\.gdb_port$'
+    expect_stderr_line '^uhyve: warning: uhyve.toml: .*: uhyve\.gdb_port$'
     (($(grep -c warning "$WORK/stderr") == 1))
     echo 'uhyve.tempdir = 7' >uhyve.toml
     usage_error 'uhyve\.toml:1: tempdir must be a string' no-image

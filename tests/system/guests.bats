@@ -523,3 +523,13 @@ expect_prompt() {
         done
     done
 }
+
+@test "the benchmarks' guest finds what it measures" {
+    for image in v1 v2; do
+        for what in trap patched hypercall fault; do
+            run_uhyve "$(guest bench-cost-$image)" -- -- $what 700
+            expect_status 0
+            expect_stdout_line '^700 [1-9][0-9]*$'
+        done
+    done
+}

@@ -11,6 +11,7 @@ setup() {
 # A test that failed half-way leaves no guest behind.
 teardown() {
     [[ -z ${vmm:-} ]] || stop
+    [[ -z ${place:-} ]] || rm -rf "$place"
 }
 
 # Builds with sanitizers have no filter.
@@ -118,12 +119,140 @@ values() {
     expect_status 143
 }
 
+@test "files of a guest that runs as somebody else are his" {
+    ((EUID == 0)) || skip "needs root"
+    place=$(mktemp -d)
+    mkdir "$place/data"
+    chmod 755 "$place"
+    chown 65534:65533 "$place/data"
+    export TMPDIR=$place
+    chmod 777 "$place"
+    run_uhyve --user=65534:65533 --file-mapping "$place/data:/data" "$(guest files-v2)" -- -- \
+        "open /data/new wc 600" "mkdir /data/sub" "open /elsewhere wc 600" "write 4 x"
+    expect_status 0
+    expect_no_stderr
+    expect_stdout_line '^open /elsewhere wc 600 = 4$'
+    [[ $(stat -c '%u:%g' "$place/data/new" "$place/data/sub") == $'65534:65533\n65534:65533' ]]
+    [[ $(stat -c '%u %a' "$place/uhyve-65534") == '65534 700' ]]
+    [[ -z $(ls "$place/uhyve-65534") ]]
+}
+
+@test "root is told what it cannot reach without capabilities" {
+    ((EUID == 0)) || skip "needs root"
+    place=$(mktemp -d)
+    mkdir "$place/theirs" "$place/closed" "$place/open"
+    chmod 755 "$place/theirs"
+    chmod 700 "$place/closed"
+    chown 65534 "$place"/*
+    options=(--file-mapping "$place/theirs:/a" --file-mapping "$place/closed:/b:ro")
+    run_uhyve "${options[@]}" "$(guest hello-v2)"
+    expect_status 0
+    expect_stderr_line "^uhyve: warning: '.*/theirs' is mapped, but user 0 may not write to it"
+    expect_stderr_line "^uhyve: warning: '.*/closed' is mapped, but user 0 may not read it"
+    (($(wc -l <stderr) == 2))
+    chmod 755 "$place"
+    run_uhyve "${options[@]}" --user=65534:0 "$(guest hello-v2)"
+    expect_no_stderr
+    run_uhyve "${options[@]}" --file-isolation=none "$(guest hello-v2)"
+    expect_no_stderr
+}
+
 @test "nobody else can" {
-    ((EUID != 0)) || drop=(setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all)
+    ((EUID != 0)) || as=("${ordinary[@]}")
     cp "$UHYVE" ./program
     chmod 755 . program
     export TSAN_OPTIONS=exitcode=86
-    run_limited "${drop[@]}" ./program --user=nobody no-image
+    run_limited "${as[@]}" ./program --user=nobody no-image
     expect_status 2
     expect_one_error '--user: only root can run a guest as another user'
+}
+
+# How to start a program as somebody who is not root.
+ordinary=(setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all)
+
+helper() {
+    echo "$(dirname "$UHYVE")/../tests/system/$1"
+}
+
+# compromised MODE: an attacker on the threads of the VMM makes his attempts (compromised.c); started
+# as `as` says. The directories above $WORK are only for whoever runs the tests.
+compromised() {
+    local name
+    place=$(mktemp -d)
+    for name in mapped/file readonly/file readonly/file.spare single/file single/neighbour \
+        single/neighbour.spare outside/file; do
+        mkdir -p "$place/${name%/*}"
+        echo content >"$place/$name"
+    done
+    ln -s ../outside/file "$place/mapped/file.link"
+    cp "$(helper compromised)" "$(guest knock-v2)" "$place"
+    [[ ${as[0]:-} != setpriv ]] || chown -R 65534 "$place"
+    chmod 755 "$place"
+    run_limited "${as[@]}" "$place/compromised" "$1" "${UHYVE_TEST_ACCEL:-direct}" \
+        "$place/$(basename "$(guest knock-v2)")" "$place"
+    expect_status 0
+    (($(grep -c '^ok .*(CPU 0)' stdout) == $(grep -c '^ok .*(CPU 1)' stdout)))
+    if [[ $1 == all || $1 == strict ]]; then
+        (cd "$place" && find . -type f -name '*file*' -o -name '*neighbour*' -o -name new | sort) >found
+        [[ $(tr '\n' ' ' <found) == "./mapped/file ./outside/file ./readonly/file ./readonly/file.spare \
+./single/file ./single/neighbour ./single/neighbour.spare " ]]
+        ! grep -rLx content "$place"/{mapped,outside,readonly,single} | grep .
+    fi
+    rm -rf "$place"
+}
+
+as=()
+
+skip_unless_strict() {
+    "$UHYVE" --file-isolation=strict "$(guest hello-v2)" >strict 2>&1 ||
+        skip "$(sed -n 's/.*\(strict needs [^(]*\).*/\1/p' strict)"
+}
+
+@test "a VMM that was taken over gets nowhere" {
+    skip_if_sanitized
+    compromised all
+    skip_unless_strict
+    compromised strict
+}
+
+@test "each layer alone holds what it should, and nothing else would" {
+    skip_if_sanitized
+    for mode in filter landlock none; do
+        compromised $mode
+    done
+}
+
+@test "the same as an ordinary user" {
+    skip_if_sanitized
+    ((EUID == 0)) || skip "not root already"
+    [[ ${UHYVE_TEST_ACCEL:-} != kvm ]] || "${ordinary[@]}" test -w /dev/kvm || skip "/dev/kvm is root's"
+    as=("${ordinary[@]}")
+    for mode in all landlock filter none; do
+        compromised $mode
+    done
+}
+
+@test "the same in a user namespace" {
+    skip_if_sanitized
+    as=(unshare --user --map-root-user)
+    "${as[@]}" true || skip "no user namespaces here"
+    [[ ${UHYVE_TEST_ACCEL:-} != kvm ]] || "${as[@]}" test -w /dev/kvm || skip "/dev/kvm is root's"
+    for mode in all landlock filter; do
+        compromised $mode
+    done
+}
+
+@test "without Landlock: one warning, or no run if it is to be strict" {
+    KEEP_WARNING=1
+    run_limited "$(helper without-landlock)" "$UHYVE" "$(guest hello-v2)"
+    expect_status 0
+    expect_stdout 'Hello from a unikernel.'
+    expect_stderr_line '^uhyve: warning: this kernel has no Landlock: .*--file-isolation=none accepts'
+    (($(wc -l <stderr) == 1))
+    run_limited "$(helper without-landlock)" "$UHYVE" --file-isolation=none "$(guest hello-v2)"
+    expect_status 0
+    expect_no_stderr
+    run_limited "$(helper without-landlock)" "$UHYVE" --file-isolation=strict "$(guest hello-v2)"
+    expect_status 125
+    expect_one_error 'file-isolation=strict needs Landlock as of Linux 6.2, and this kernel has none'
 }

@@ -32,6 +32,8 @@ void uhyve_params_init(struct uhyve_params *params)
         .memory_size = UHYVE_MEMORY_DEFAULT,
         .cpu_count = 1,
         .aslr = true,
+        .limit_files = UHYVE_LIMIT_FILES_DEFAULT,
+        .limit_temp = UHYVE_LIMIT_TEMP_DEFAULT,
         .stdin_fd = -1,
         .stdout_fd = -1,
         .log_fd = -1,

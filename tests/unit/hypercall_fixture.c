@@ -10,6 +10,7 @@
 
 #include "arch/x86_64/paging.h"
 #include "console/console.h"
+#include "fs/files.h"
 
 #define TABLES (FIXTURE_END - 0x8000)
 
@@ -27,6 +28,12 @@ static bool page_tables(void *vcpu, uint64_t *cr3)
     return fixture->cr3 != 0;
 }
 
+static int create_files(struct fixture *fixture)
+{
+    const struct files_options options = {&fixture->params, true, fixture->stop_fd, &fixture->log};
+    return files_create(&fixture->context.files, &options, NULL);
+}
+
 int fixture_setup(void **state)
 {
     static const struct ram_options options;
@@ -42,19 +49,28 @@ int fixture_setup(void **state)
     fixture->context = (struct hypercall_context){
         .ram = &fixture->ram,
         .log = &fixture->log,
-        .stdin_fd = -1,
-        .stop_fd = fixture->stop_fd,
     };
+    if (create_files(fixture) != 0)
+        return -1;
     if (ram_alloc(&fixture->ram, FIXTURE_BASE, FIXTURE_SIZE, &options, NULL) != 0)
         return -1;
     return console_create(&fixture->context.console, &fixture->params, fixture->stop_fd,
                           &fixture->log, NULL);
 }
 
+void fixture_input(struct fixture *fixture, int fd)
+{
+    fixture->params.stdin_fd = fd;
+    files_destroy(fixture->context.files);
+    int err = create_files(fixture);
+    assert(err == 0);
+}
+
 int fixture_teardown(void **state)
 {
     struct fixture *fixture = *state;
     console_destroy(fixture->context.console);
+    files_destroy(fixture->context.files);
     ram_free(&fixture->ram);
     close(fixture->output);
     close(fixture->stop_fd);
@@ -97,7 +113,7 @@ void fixture_put(struct fixture *fixture, gpa_t gpa, const void *from, size_t si
 
 const char *fixture_output(struct fixture *fixture)
 {
-    static char text[1 << 20];
+    static char text[2 << 20];
     console_flush(fixture->context.console);
     ssize_t size = pread(fixture->output, text, sizeof text - 1, 0);
     text[size > 0 ? size : 0] = '\0';

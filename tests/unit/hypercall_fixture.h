@@ -30,6 +30,10 @@ struct fixture {
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 
+/* From now on the guest's descriptor 0 is `fd`, and its other files are gone. With params changed
+ * before also everything else that concerns files. */
+void fixture_input(struct fixture *fixture, int fd);
+
 /* Calls: 32 bits from EAX for generation 1, register RDI for generation 2, or anything. */
 enum hypercall_outcome fixture_v1(struct fixture *fixture, uint16_t port, uint64_t eax);
 enum hypercall_outcome fixture_v2(struct fixture *fixture, uint16_t port, uint64_t rdi);

@@ -46,6 +46,12 @@ static uint8_t *map_file(const char *path, size_t *size)
     return file;
 }
 
+static bool read_file(const void *context, uint64_t offset, void *to, size_t size)
+{
+    memcpy(to, (const uint8_t *)context + offset, size);
+    return true;
+}
+
 void patch_image_load(struct patch_image *image, const char *path)
 {
     size_t file_size;
@@ -74,8 +80,8 @@ void patch_image_load(struct patch_image *image, const char *path)
                    segments[i].p_filesz);
     if (dynamic && header->e_type == ET_DYN)
         relocate(image, dynamic);
-    assert_int_equal(
-        code_map_read(&image->map, file, file_size, start, image->size, image->address), 0);
+    const struct code_map_file source = {read_file, file, file_size};
+    assert_int_equal(code_map_read(&image->map, &source, start, image->size, image->address), 0);
     munmap(file, file_size);
 }
 

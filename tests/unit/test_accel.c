@@ -3,8 +3,14 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "accel/accel.h"
 
@@ -84,12 +90,52 @@ static void reasons_are_optional(void **state)
     uhyve_probe((enum uhyve_accel)77, NULL);
 }
 
+/* Make a system call fail as a container's profile does. */
+static void deny(uint32_t number)
+{
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog filter = {sizeof program / sizeof *program, program};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+        _exit(77);
+}
+
+/* What 'direct' says when the system call is denied; in a process of its own. */
+static void expect_reason(uint32_t number, const char *what)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        struct uhyve_error error = {0};
+        deny(number);
+        int err = uhyve_probe(UHYVE_ACCEL_DIRECT, &error);
+        _exit(err == -EPERM && strstr(error.message, what) && strstr(error.message, "profile") ? 0
+                                                                                               : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) != 77) /* no filters here at all */
+        assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void what_a_container_denies_is_named(void **state)
+{
+    expect_reason(SYS_memfd_create, "memfd_create");
+    expect_reason(SYS_seccomp, "seccomp");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(choice_and_probe_agree),
         cmocka_unit_test(unknown_accelerators_are_a_usage_error),
         cmocka_unit_test(reasons_are_optional),
+        cmocka_unit_test(what_a_container_denies_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

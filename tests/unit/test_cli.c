@@ -328,6 +328,66 @@ static void another_user(void **state)
     REFUSE(WORDS("k", "--user=root:"), WORDS("USER:GROUP"));
 }
 
+static void file_mappings(void **state)
+{
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.file_mapping_count, 0);
+    assert_int_equal(settings.params.limit_files, UHYVE_LIMIT_FILES_DEFAULT);
+    assert_int_equal(settings.params.limit_temp, UHYVE_LIMIT_TEMP_DEFAULT);
+    assert_null(settings.params.tempdir);
+
+    MUST_LOAD("k", "--file-mapping", "a:/b", "--file-mapping=c d:/e:ro",
+              "--file-mapping=x\\:y\\z:/\\:g\\::ro");
+    static const struct uhyve_file_mapping expected[] = {
+        {"a", "/b", false}, {"c d", "/e", true}, {"x:y\\z", "/:g:", true}};
+    assert_int_equal(settings.params.file_mapping_count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(settings.params.file_mappings[i].host, expected[i].host);
+        assert_string_equal(settings.params.file_mappings[i].guest, expected[i].guest);
+        assert_int_equal(settings.params.file_mappings[i].read_only, expected[i].read_only);
+    }
+    static const char *const bad[] = {"a", ":", "a:", ":b", "a\\:b", "a:b:", "a:b:rw", "a:b:ro:x"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        REFUSE(WORDS("k", "--file-mapping", bad[i]), WORDS("--file-mapping: ", bad[i]));
+}
+
+static void options_for_files(void **state)
+{
+    static const struct {
+        const char *mode;
+        bool direct, sync;
+    } modes[] = {
+        {"host=direct", true, false},     {"host=sync", false, true},
+        {"HOST=Direct,SYNC", true, true}, {"host=", false, false},
+        {"host=x", false, false},         {"default", false, false},
+        {"direct", false, false},         {"host=,sync,", false, true},
+    };
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        MUST_LOAD("k", "--io-mode", modes[i].mode);
+        assert_int_equal(settings.params.io_direct, modes[i].direct);
+        assert_int_equal(settings.params.io_sync, modes[i].sync);
+    }
+    REFUSE(WORDS("k", "--io-mode=guest=sync"), WORDS("--io-mode: ", "guest=sync", "host=sync"));
+    REFUSE(WORDS("k", "--io-mode==sync"), WORDS("--io-mode: "));
+
+    MUST_LOAD("k", "--tempdir=/var/tmp", "--limit-files=7", "--limit-temp=3K");
+    assert_string_equal(settings.params.tempdir, "/var/tmp");
+    assert_int_equal(settings.params.limit_files, 7);
+    assert_int_equal(settings.params.limit_temp, 3072);
+    REFUSE(WORDS("k", "--limit-files=0"), WORDS("--limit-files: ", "'0'"));
+    REFUSE(WORDS("k", "--limit-files=1000001"), WORDS("--limit-files: ", "1000000"));
+    REFUSE(WORDS("k", "--limit-temp=x"), WORDS("--limit-temp: ", "'x'"));
+
+    write_file("uhyve.toml", "[uhyve]\ntempdir = '/t'\nio_mode = 'host=sync'\nlimit_files = 9\n"
+                             "limit_temp = '2M'\n");
+    MUST_LOAD("k", "--limit-files=8");
+    assert_string_equal(settings.params.tempdir, "/t");
+    assert_true(settings.params.io_sync);
+    assert_int_equal(settings.params.limit_files, 8);
+    assert_int_equal(settings.params.limit_temp, 2 << 20);
+    unlink("uhyve.toml");
+}
+
 static void image_options(void **state)
 {
     MUST_LOAD("k");
@@ -363,8 +423,9 @@ static void image_options(void **state)
 static void options_of_later_versions(void **state)
 {
     static const char *const forms[] = {
-        "--file-mapping=a:b", "--tempdir=t",     "--io-mode=host=sync",
-        "--gdb-port",         "--gdb-port=1234", "--trace-dir",
+        "--gdb-port",
+        "--gdb-port=1234",
+        "--trace-dir",
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         char name[32];
@@ -567,13 +628,11 @@ static void bad_configuration_files(void **state)
 
 static void configuration_of_later_versions(void **state)
 {
-    write_file("uhyve.toml", "net = 3\nkernel = 4\n[uhyve]\ntempdir = '/tmp'\ngdb_port = 1\n"
-                             "io_mode = 'host=direct'\nnet = 3\nfile_mapping = 4\n");
+    write_file("uhyve.toml", "net = 3\nkernel = 4\n[uhyve]\ngdb_port = 1\n"
+                             "net = 3\nfile_mapping = 4\n");
     MUST_LOAD("k");
     assert_string_equal(messages.data,
-                        "1:uhyve.toml: no effect in this version of uhyve: uhyve.tempdir, "
-                        "uhyve.io_mode, "
-                        "uhyve.gdb_port\n");
+                        "1:uhyve.toml: no effect in this version of uhyve: uhyve.gdb_port\n");
     setenv("RUST_LOG", "error", 1);
     MUST_LOAD("k");
     assert_int_equal(messages.size, 0);
@@ -770,6 +829,8 @@ int main(void)
         TEST(networks),
         TEST(isolation),
         TEST(another_user),
+        TEST(file_mappings),
+        TEST(options_for_files),
         TEST(image_options),
         TEST(options_of_later_versions),
         TEST(environment_variables),

@@ -135,7 +135,7 @@ static void size_bound_suffices(void **state)
             bootargs[length] = '\0';
             content.bootargs = bootargs;
             content.cpu_count = cpus[i];
-            uint64_t bound = fdt_size_bound(cpus[i], length);
+            uint64_t bound = fdt_size_bound(cpus[i], length, 0);
             assert_true(bound <= sizeof tree);
             assert_int_equal(bound % 4096, 0);
             assert_int_equal(fdt_write(tree, bound, &content), 0);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #define PORT_DONE   0x10
@@ -20,7 +21,7 @@ extern const uint8_t plain[], plain_second[], plain_third[], stepped[], stepped_
     stack_3[], stack_4[], stack_5[], stack_6[], stack_7[], stack_8[], stack_9[], own_breakpoint[],
     sensitive[], sensitive_pushf[], sensitive_cpuid[], vectors[], vectors_1[], vectors_2[],
     vectors_3[], vectors_4[], vectors_5[], halting_1[], halting_2[], several[], several_function[],
-    several_next[], several_watched[];
+    several_next[], several_watched[], spinning[];
 extern const uint64_t steps[], steps_end[];
 __asm__(".macro STEP instruction:vararg\n"
         "991: \\instruction\n"
@@ -185,6 +186,9 @@ __asm__(".macro STEP instruction:vararg\n"
         "vectors_5:\n"
         "    DONE\n"
 
+        "spinning:\n"
+        "    pause\n"
+        "    jmp spinning\n"
         "several:\n"
         "    mov $200, %ecx\n"
         "1:  lock incq (%rdi)\n"
@@ -523,6 +527,63 @@ static void vector_accesses_are_noticed(void **unused)
     expect_port(PORT_DONE, 0);
 }
 
+/* Both kinds at one address, removed in either order. */
+static void breakpoints_of_both_kinds_do_not_mind_each_other(void **unused)
+{
+    if (lacks_breakpoints())
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        set_slot(0, ACCEL_BREAK_EXECUTE, at(plain_second), 1);
+        uint8_t old = exchange_byte(at(plain_second), 0xcc);
+        assert_int_equal(old, *plain_second);
+        start_at(plain);
+        machine_run(&machine);
+        assert_int_equal(machine.exit.kind, ACCEL_EXIT_DEBUG);
+        assert_int_equal(machine.exit.debug.rip, at(plain_second));
+        if (i)
+            set_slot(0, ACCEL_BREAK_NONE, 0, 0);
+        else
+            exchange_byte(at(plain_second), old);
+        start_at(plain);
+        if (i)
+            expect_event(ACCEL_DEBUG_BREAKPOINT, at(plain_second));
+        else
+            expect_slot(0, at(plain_second));
+        if (i)
+            exchange_byte(at(plain_second), old);
+        else
+            set_slot(0, ACCEL_BREAK_NONE, 0, 0);
+        start_at(plain);
+        expect_port(PORT_DONE, 0);
+        assert_int_equal(*(uint8_t *)machine_at(&machine, at(plain_second)), *plain_second);
+    }
+}
+
+/* What a debugger writes is code of the guest's like any other. */
+static void changed_code_is_prepared_too(void **unused)
+{
+    static const uint8_t code[] = {0x9c, 0x41, 0x5a, 0x90, 0x90}; /* pushfq; pop %r10; nop; nop */
+
+    start_at(plain);
+    expect_port(PORT_DONE, 0); /* the code is in use */
+    set_slot(0, ACCEL_BREAK_EXECUTE, at(plain_second) + 1, 1);
+    memcpy(machine_at(&machine, at(plain_second)), code, sizeof code);
+    if (machine.accel->vm_code_written)
+        assert_int_equal(machine.accel->vm_code_written(machine.vm, at(plain_second), sizeof code),
+                         0);
+    start_at(plain);
+    expect_slot(0, at(plain_second) + 1);
+    set_slot(0, ACCEL_BREAK_NONE, 0, 0);
+    expect_port(PORT_DONE, 0);
+    get();
+    assert_int_equal(state.gpr[X86_R10] & FLAG_IF, 0); /* the guest's own flags */
+    uint8_t shown[sizeof code];
+    memcpy(shown, machine_at(&machine, at(plain_second)), sizeof shown);
+    if (machine.accel->vm_original_code)
+        machine.accel->vm_original_code(machine.vm, at(plain_second), shown, sizeof shown);
+    assert_memory_equal(shown, code, sizeof shown);
+}
+
 static void impossible_breakpoints_are_refused(void **unused)
 {
     static const struct accel_hardware_breakpoint wrong[] = {
@@ -693,6 +754,45 @@ static void breakpoints_of_one_cpu_are_no_matter_to_another(void **unused)
     assert_int_equal(*(uint64_t *)machine_at(&machine, DATA), rounds * 200);
 }
 
+static void *run_until_kicked(void *unused)
+{
+    struct x86_state its;
+    struct accel_exit exit = {0};
+
+    machine_create_vcpu(&machine, 1);
+    machine.accel->vcpu_get_state(machine.vcpus[1], &its);
+    its.rip = at(spinning);
+    machine.accel->vcpu_set_state(machine.vcpus[1], &its);
+    atomic_store(&finished, true);
+    machine.accel->vcpu_run(machine.vcpus[1], &exit);
+    wrong_exits = exit.kind != ACCEL_EXIT_INTERRUPTED;
+    return NULL;
+}
+
+/* One CPU needs to be alone for a moment, while another is in the hands of the debugger. */
+static void a_stopped_cpu_is_not_waited_for(void **unused)
+{
+    pthread_t thread;
+
+    if (!is_direct())
+        return;
+    atomic_store(&finished, false);
+    assert_int_equal(pthread_create(&thread, NULL, run_until_kicked, NULL), 0);
+    while (!atomic_load(&finished))
+        sched_yield();
+    machine.accel->vcpu_kick(machine.vcpus[1]);
+    pthread_join(thread, NULL);
+    assert_int_equal(wrong_exits, 0);
+    set_slot(0, ACCEL_BREAK_ACCESS, DATA + 24, 8);
+    get();
+    state.gpr[X86_RDI] = DATA;
+    state.cr4 |= 0x600;
+    start_at(vectors);
+    expect_slot(0, at(vectors_2));
+    expect_slot(0, at(vectors_4));
+    expect_port(PORT_DONE, 0);
+}
+
 static int set_up_two(void **unused)
 {
     debug = (struct accel_debug){.enabled = true};
@@ -716,12 +816,15 @@ int main(void)
         TEST(a_halt_is_a_step),
         TEST(vector_registers_are_read_and_written),
         TEST(impossible_breakpoints_are_refused),
+        TEST(breakpoints_of_both_kinds_do_not_mind_each_other),
+        TEST(changed_code_is_prepared_too),
         TEST(execution_is_noticed),
         TEST(writes_are_noticed),
         TEST(accesses_are_noticed),
         TEST(the_stack_can_be_watched),
         TEST(a_watched_step_reports_the_access),
         TEST(vector_accesses_are_noticed),
+        cmocka_unit_test_setup_teardown(a_stopped_cpu_is_not_waited_for, set_up_two, tear_down),
         cmocka_unit_test_setup_teardown(breakpoints_of_one_cpu_are_no_matter_to_another, set_up_two,
                                         tear_down),
     };

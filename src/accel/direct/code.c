@@ -99,8 +99,9 @@ int code_patch_kernel(struct accel_vm *vm, const struct accel_kernel *kernel,
     struct plan_report report;
     const struct plan_area area = prepare_area(vm, kernel);
 
-    int err = code_map_read(&map, kernel->file, kernel->file_size, kernel->vaddr, kernel->size,
-                            kernel->start);
+    const struct code_map_file file = {kernel->read, kernel->context, kernel->file_size};
+
+    int err = code_map_read(&map, &file, kernel->vaddr, kernel->size, kernel->start);
     if (err) {
         error_set(error, UHYVE_STATUS_BAD_IMAGE, -err, "cannot find the kernel's code: %s",
                   strerror(-err));
@@ -132,11 +133,10 @@ int code_patch_kernel(struct accel_vm *vm, const struct accel_kernel *kernel,
 
 uint32_t code_find_site(const struct accel_vm *vm, gpa_t gpa)
 {
-    const uint64_t *sites = code_sites(vm);
     uint32_t low = 0, high = vm->site_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (sites[middle] >> 8 < gpa)
+        if (code_site(vm, middle) >> 8 < gpa)
             low = middle + 1;
         else
             high = middle;
@@ -147,7 +147,7 @@ uint32_t code_find_site(const struct accel_vm *vm, gpa_t gpa)
 static bool is_site(const struct accel_vm *vm, gpa_t gpa)
 {
     uint32_t at = code_find_site(vm, gpa);
-    return at < vm->site_count && code_sites(vm)[at] >> 8 == gpa;
+    return at < vm->site_count && code_site(vm, at) >> 8 == gpa;
 }
 
 /* Insert in order. vCPUs search the table meanwhile: it stays sorted and complete at every step. */
@@ -184,11 +184,12 @@ void code_original(struct accel_vm *vm, gpa_t gpa, void *copy, size_t size)
 
     if (vm->table)
         patch_original(vm->table, gpa, bytes, size);
-    for (uint32_t i = code_find_site(vm, gpa);
-         i < vm->site_count && (code_sites(vm)[i] >> 8) - gpa < size; i++) {
-        uint8_t *byte = &bytes[(code_sites(vm)[i] >> 8) - gpa];
-        if (*byte == DIRECT_TRAP)
-            *byte = (uint8_t)code_sites(vm)[i];
+    for (uint32_t i = code_find_site(vm, gpa); i < vm->site_count; i++) {
+        uint64_t site = code_site(vm, i), offset = (site >> 8) - gpa;
+        if (offset >= size)
+            break;
+        if (bytes[offset] == DIRECT_TRAP)
+            bytes[offset] = (uint8_t)site;
     }
 }
 
@@ -262,9 +263,12 @@ int code_written(struct accel_vm *vm, gpa_t gpa, size_t size)
     for (size_t i = 0; vm->table && i < vm->table->count; i++)
         if (vm->table->list[i].address - gpa < size)
             put_trap_back(vm, vm->table->list[i].address, vm->table->list[i].original[0]);
-    for (uint32_t i = code_find_site(vm, gpa);
-         i < vm->site_count && (code_sites(vm)[i] >> 8) - gpa < size; i++)
-        put_trap_back(vm, code_sites(vm)[i] >> 8, (uint8_t)code_sites(vm)[i]);
+    for (uint32_t i = code_find_site(vm, gpa); i < vm->site_count; i++) {
+        uint64_t site = code_site(vm, i);
+        if ((site >> 8) - gpa >= size)
+            break;
+        put_trap_back(vm, site >> 8, (uint8_t)site);
+    }
     debug_code_written(vm, gpa, size);
     /* A single byte is a breakpoint that comes or goes, or not an instruction. */
     if (size > 1)

@@ -30,7 +30,7 @@ static void insert(struct accel_vm *vm, struct code_break *at)
 /* Of the site that `insert` has added. */
 static uint8_t original_byte(const struct accel_vm *vm, const struct code_break *at)
 {
-    return (uint8_t)code_sites(vm)[code_find_site(vm, at->gpa)];
+    return (uint8_t)code_site(vm, code_find_site(vm, at->gpa));
 }
 
 static void put_original_back(struct accel_vm *vm, struct code_break *at)

@@ -152,9 +152,11 @@ bool code_add_site(struct accel_vm *vm, gpa_t gpa, uint8_t byte);
 void code_remove_site(struct accel_vm *vm, gpa_t gpa);
 /* Index of the first site at or above `gpa`; there are vm->site_count. */
 uint32_t code_find_site(const struct accel_vm *vm, gpa_t gpa);
-static inline const uint64_t *code_sites(const struct accel_vm *vm)
+/* A site: gpa << 8 | byte. Read it once: what the engine can write may change at any moment. */
+static inline uint64_t code_site(const struct accel_vm *vm, uint32_t index)
 {
-    return (const uint64_t *)(const void *)(vm->control + DIRECT_SITES);
+    const uint64_t *sites = (const uint64_t *)(const void *)(vm->control + DIRECT_SITES);
+    return __atomic_load_n(&sites[index], __ATOMIC_RELAXED);
 }
 
 /* Make traps of the sensitive instructions in [gpa, gpa + size), which lies in one page and starts

@@ -5,6 +5,8 @@
 #include <cpuid.h>
 #include <errno.h>
 #include <linux/seccomp.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,21 +15,40 @@
 
 #define LEAF_EXTENDED1_EDX_RDTSCP (1u << 27)
 
+static int check_memory_files(struct uhyve_error *error)
+{
+    int fd = memfd_create("uhyve-probe", MFD_CLOEXEC);
+    if (fd < 0) {
+        int err = errno;
+        return error_set(error, UHYVE_STATUS_FAILED, err,
+                         "the accelerator 'direct' cannot share memory with guests here: "
+                         "memfd_create: %s (in a container, let its seccomp profile allow it)",
+                         strerror(err));
+    }
+    close(fd);
+    return 0;
+}
+
 int direct_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error)
 {
     uint32_t action = SECCOMP_RET_TRAP, a, b, c, d;
 
     *host = NULL;
     *degraded = false;
-    if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0)
-        return error_set(error, UHYVE_STATUS_FAILED, errno,
-                         "the accelerator 'direct' cannot confine guests here: the kernel has no "
-                         "seccomp filters (use a kernel with CONFIG_SECCOMP_FILTER)");
+    if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0) {
+        int err = errno;
+        return error_set(
+            error, UHYVE_STATUS_FAILED, err,
+            "the accelerator 'direct' cannot confine guests here: seccomp filters: %s "
+            "(use a kernel with CONFIG_SECCOMP_FILTER; in a container, let its seccomp "
+            "profile allow them)",
+            strerror(err));
+    }
     if (!__get_cpuid(0x80000001, &a, &b, &c, &d) || !(d & LEAF_EXTENDED1_EDX_RDTSCP))
         return error_set(error, UHYVE_STATUS_FAILED, ENOTSUP,
                          "the accelerator 'direct' cannot run on this processor: it lacks RDTSCP "
                          "(in a virtual machine, give it a newer CPU model)");
-    return 0;
+    return check_memory_files(error);
 }
 
 void direct_host_close(struct accel_host *host)

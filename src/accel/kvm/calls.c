@@ -26,6 +26,7 @@ const struct sandbox_call kvm_calls[] = {
     REQUEST(SET_SREGS),
 
     /* Devices. */
+    REQUEST(SET_GSI_ROUTING), /* with the first line that is raised */
     REQUEST(IRQ_LINE),
     REQUEST(IOEVENTFD),
 

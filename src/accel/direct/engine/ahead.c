@@ -31,6 +31,7 @@
 #define WINDOW      48
 #define TOTAL       4096 /* instructions before the guest runs natively again */
 #define BACKOFF_MAX 64
+#define STRING_MAX  32 /* elements of a string instruction */
 
 #define CACHE_SIZE 2048
 #define SITES      1024
@@ -195,10 +196,19 @@ enum progress {
     PROGRESS_TRAP,     /* one that would have trapped */
 };
 
+/* The processor is much faster at these. */
+static bool is_long_string(const struct cpu *cpu, const struct insn *insn)
+{
+    return (insn->rep || insn->repne) && insn->map == MAP_ONE && insn->opcode >= 0xa4 &&
+           insn->opcode <= 0xaf && cpu->state->gpr[X86_RCX] > STRING_MAX;
+}
+
 static enum progress step(struct cpu *cpu, const struct insn *insn)
 {
     bool trapping = is_unmappable(cpu, insn);
 
+    if (is_long_string(cpu, insn))
+        return PROGRESS_NONE;
     cpu->device_reached = false;
     enum result result = execute_run(cpu, insn);
     if (result == RESULT_OK)

@@ -46,13 +46,22 @@ struct leaf {
     uint32_t eax, ebx, ecx, edx;
 };
 
-static struct leaf host_leaf(uint32_t number, uint32_t index)
+/*
+ * In a virtual machine CPUID itself leaves the machine, and kernels ask for the same leaves again
+ * and again. What differs from CPU to CPU or from time to time in them is replaced anyway.
+ */
+static struct leaf host_leaf(struct cpu *cpu, uint32_t number, uint32_t index)
 {
-    struct leaf leaf;
-    __asm__ volatile("cpuid"
-                     : "=a"(leaf.eax), "=b"(leaf.ebx), "=c"(leaf.ecx), "=d"(leaf.edx)
-                     : "a"(number), "c"(index));
-    return leaf;
+    struct cpuid_answer *answer = &cpu->cpuid[(number ^ number >> 28 ^ index << 2) % CPUID_ANSWERS];
+
+    if (!answer->valid || answer->number != number || answer->index != index) {
+        *answer = (struct cpuid_answer){.number = number, .index = index, .valid = true};
+        __asm__ volatile("cpuid"
+                         : "=a"(answer->eax), "=b"(answer->ebx), "=c"(answer->ecx),
+                           "=d"(answer->edx)
+                         : "a"(number), "c"(index));
+    }
+    return (struct leaf){answer->eax, answer->ebx, answer->ecx, answer->edx};
 }
 
 static struct leaf brand(uint32_t number)
@@ -109,7 +118,7 @@ static void adapt_xsave(const struct cpu *cpu, uint32_t index, struct leaf *leaf
         *leaf = (struct leaf){0};
 }
 
-static struct leaf guest_leaf(const struct cpu *cpu, uint32_t number, uint32_t index)
+static struct leaf guest_leaf(struct cpu *cpu, uint32_t number, uint32_t index)
 {
     struct leaf leaf;
 
@@ -117,7 +126,7 @@ static struct leaf guest_leaf(const struct cpu *cpu, uint32_t number, uint32_t i
         return hypervisor_leaf(number);
     if (number >= LEAF_EXTENDED + 2 && number <= LEAF_EXTENDED + 4)
         return brand(number);
-    leaf = host_leaf(number, index);
+    leaf = host_leaf(cpu, number, index);
     switch (number) {
     case 0x1:
         adapt_features(cpu, &leaf);

@@ -95,6 +95,15 @@ struct lifted {
 
 #define LIFTED_MAX 4
 
+/* What the host's CPUID has answered. */
+#define CPUID_ANSWERS 32
+
+struct cpuid_answer {
+    uint32_t number, index;
+    uint32_t eax, ebx, ecx, edx;
+    bool valid;
+};
+
 /* The vCPU as its thread sees it. */
 struct cpu {
     struct direct_vcpu *shared;
@@ -122,6 +131,8 @@ struct cpu {
     unsigned queued; /* port writes that wait, see queue.h */
     bool queue_opened;
     uint64_t queue_deadline; /* TSC */
+
+    struct cpuid_answer cpuid[CPUID_ANSWERS];
 
     uint64_t retry_rip, retry_address; /* the last page fault that was answered with a mapping */
     unsigned retries;

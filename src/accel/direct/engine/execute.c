@@ -16,8 +16,7 @@ static void set(struct cpu *cpu, const struct insn *insn, unsigned number, unsig
     operand_set_register(cpu, insn, number, size, value);
 }
 
-/* The operand in ModRM that may be in memory, as a source. */
-static enum result get_rm(struct cpu *cpu, const struct insn *insn, unsigned size, uint64_t *value)
+enum result execute_get_rm(struct cpu *cpu, const struct insn *insn, unsigned size, uint64_t *value)
 {
     *value = 0;
     if (insn->memory)
@@ -68,7 +67,7 @@ static enum result jump(struct cpu *cpu, const struct insn *insn, uint64_t targe
     return RESULT_OK;
 }
 
-static enum result jump_near(struct cpu *cpu, const struct insn *insn, bool taken)
+enum result execute_jump(struct cpu *cpu, const struct insn *insn, bool taken)
 {
     if (!taken)
         return RESULT_OK;
@@ -123,31 +122,11 @@ static void alu(struct cpu *cpu, const struct insn *insn, enum alu_op op, unsign
         set(cpu, insn, number, size, value);
 }
 
-static enum result wide(struct cpu *cpu, const struct insn *insn, enum alu_wide op, unsigned number,
-                        uint64_t operand)
-{
-    uint64_t value = get(cpu, insn, number, insn->size);
-
-    value = alu_run_wide(op, insn->size, value, operand, &cpu->state->rflags);
-    /* Scanning 0 leaves all 64 bits of the register. */
-    bool scans_zero = (op == ALU_BSF || op == ALU_BSR) && !operand;
-    if (op != ALU_BT && !scans_zero)
-        set(cpu, insn, number, insn->size, value);
-    return RESULT_OK;
-}
-
-static enum result wide_from_rm(struct cpu *cpu, const struct insn *insn, enum alu_wide op)
-{
-    uint64_t operand;
-    enum result result = get_rm(cpu, insn, insn->size, &operand);
-    return result == RESULT_OK ? wide(cpu, insn, op, insn->reg, operand) : result;
-}
-
 /* IMUL with three operands. */
 static enum result multiply_immediate(struct cpu *cpu, const struct insn *insn)
 {
     uint64_t value;
-    enum result result = get_rm(cpu, insn, insn->size, &value);
+    enum result result = execute_get_rm(cpu, insn, insn->size, &value);
 
     if (result == RESULT_OK)
         set(cpu, insn, insn->reg, insn->size,
@@ -162,7 +141,7 @@ static enum result shift(struct cpu *cpu, const struct insn *insn, unsigned size
                     : insn->opcode < 0xd2 ? 1
                                           : (uint8_t)cpu->state->gpr[X86_RCX];
     uint64_t value, rflags = cpu->state->rflags;
-    enum result result = get_rm(cpu, insn, size, &value);
+    enum result result = execute_get_rm(cpu, insn, size, &value);
 
     if (result != RESULT_OK)
         return result;
@@ -183,7 +162,7 @@ static enum result multiply_divide(struct cpu *cpu, const struct insn *insn, uns
 
     if (size < 4)
         return RESULT_UNKNOWN;
-    enum result result = get_rm(cpu, insn, size, &operand);
+    enum result result = execute_get_rm(cpu, insn, size, &operand);
     if (result != RESULT_OK)
         return result;
     if (kind < 6)
@@ -293,7 +272,7 @@ static enum result one_byte_low(struct cpu *cpu, const struct insn *insn)
     case 0x6b:
         return multiply_immediate(cpu, insn);
     case 0x70 ... 0x7f:
-        return jump_near(cpu, insn, operand_condition(op, cpu->state->rflags));
+        return execute_jump(cpu, insn, operand_condition(op, cpu->state->rflags));
     default:
         return RESULT_UNKNOWN;
     }
@@ -370,12 +349,12 @@ static enum result one_byte_high(struct cpu *cpu, const struct insn *insn, unsig
         return leave(cpu, insn);
     case 0xe3:
         return insn->address32 ? RESULT_UNKNOWN
-                               : jump_near(cpu, insn, cpu->state->gpr[X86_RCX] == 0);
+                               : execute_jump(cpu, insn, cpu->state->gpr[X86_RCX] == 0);
     case 0xe8:
         return call(cpu, insn, cpu->state->rip + insn->length + (uint64_t)insn->immediate);
     case 0xe9:
     case 0xeb:
-        return jump_near(cpu, insn, true);
+        return execute_jump(cpu, insn, true);
     case 0xf6:
     case 0xf7:
     case 0xfe:
@@ -415,138 +394,6 @@ static enum result one_byte(struct cpu *cpu, const struct insn *insn)
     return one_byte_high(cpu, insn, size);
 }
 
-/* MOVZX, MOVSX from a register. */
-static enum result move_extended(struct cpu *cpu, const struct insn *insn)
-{
-    unsigned from = insn->opcode & 1 ? 2 : 1;
-    uint64_t value = get(cpu, insn, insn->rm, from);
-
-    if (insn->opcode & 8)
-        value = (uint64_t)operand_sign_extend(value, from);
-    set(cpu, insn, insn->reg, insn->size, value);
-    return RESULT_OK;
-}
-
-static enum result compare_exchange(struct cpu *cpu, const struct insn *insn, unsigned size)
-{
-    uint64_t old = get(cpu, insn, insn->rm, size), compare = get(cpu, insn, X86_RAX, size);
-
-    alu_run(ALU_CMP, size, compare, old, &cpu->state->rflags);
-    if (old == compare)
-        set(cpu, insn, insn->rm, size, get(cpu, insn, insn->reg, size));
-    else
-        set(cpu, insn, X86_RAX, size, old);
-    return RESULT_OK;
-}
-
-static enum result exchange_add(struct cpu *cpu, const struct insn *insn, unsigned size)
-{
-    uint64_t old = get(cpu, insn, insn->rm, size), value = get(cpu, insn, insn->reg, size);
-
-    value = alu_run(ALU_ADD, size, old, value, &cpu->state->rflags);
-    set(cpu, insn, insn->reg, size, old);
-    set(cpu, insn, insn->rm, size, value);
-    return RESULT_OK;
-}
-
-static enum result swap_bytes(struct cpu *cpu, const struct insn *insn)
-{
-    unsigned number = (insn->opcode & 7u) | (insn->rex & 1u) << 3;
-    uint64_t value = cpu->state->gpr[number];
-
-    if (insn->operand16)
-        return RESULT_UNKNOWN;
-    value = insn->size == 8 ? __builtin_bswap64(value) : __builtin_bswap32((uint32_t)value);
-    set(cpu, insn, number, insn->size, value);
-    return RESULT_OK;
-}
-
-static enum result count_bits(struct cpu *cpu, const struct insn *insn)
-{
-    bool rep = insn->prefix == PREFIX_F3;
-
-    if (insn->opcode == 0xb8)
-        return rep ? wide_from_rm(cpu, insn, ALU_POPCNT) : RESULT_UNKNOWN;
-    if (insn->opcode == 0xbc)
-        return wide_from_rm(cpu, insn, rep ? ALU_TZCNT : ALU_BSF);
-    return wide_from_rm(cpu, insn, rep ? ALU_LZCNT : ALU_BSR);
-}
-
-/* Instructions of the second map for which it does not matter whether an operand is in memory. */
-static enum result two_byte_any(struct cpu *cpu, const struct insn *insn)
-{
-    switch (insn->opcode) {
-    case 0x1e: /* ENDBR64 and other hints */
-    case 0x1f:
-        return RESULT_OK;
-    case 0x31: {
-        uint64_t now = rdtsc();
-        cpu->state->gpr[X86_RAX] = (uint32_t)now;
-        cpu->state->gpr[X86_RDX] = now >> 32;
-        return RESULT_OK;
-    }
-    case 0x80 ... 0x8f:
-        return jump_near(cpu, insn, operand_condition(insn->opcode, cpu->state->rflags));
-    case 0xaf:
-        return wide_from_rm(cpu, insn, ALU_IMUL);
-    case 0xb8:
-    case 0xbc:
-    case 0xbd:
-        return count_bits(cpu, insn);
-    case 0xc8 ... 0xcf:
-        return swap_bytes(cpu, insn);
-    default:
-        return RESULT_UNKNOWN;
-    }
-}
-
-static enum result two_byte(struct cpu *cpu, const struct insn *insn)
-{
-    uint8_t op = insn->opcode;
-    enum result result = two_byte_any(cpu, insn);
-
-    if (result != RESULT_UNKNOWN || insn->memory)
-        return result;
-    switch (op) {
-    case 0x40 ... 0x4f: {
-        bool moves = operand_condition(op, cpu->state->rflags);
-        set(cpu, insn, insn->reg, insn->size,
-            get(cpu, insn, moves ? insn->rm : insn->reg, insn->size));
-        return RESULT_OK;
-    }
-    case 0x90 ... 0x9f:
-        set(cpu, insn, insn->rm, 1, operand_condition(op, cpu->state->rflags));
-        return RESULT_OK;
-    case 0xa3:
-    case 0xab:
-    case 0xb3:
-    case 0xbb:
-        return wide(cpu, insn, op >> 3 & 3, insn->rm, get(cpu, insn, insn->reg, insn->size));
-    case 0xba:
-        return insn_extension(insn) < 4 ? RESULT_UNKNOWN
-                                        : wide(cpu, insn, insn_extension(insn) - 4u, insn->rm,
-                                               (uint64_t)insn->immediate);
-    case 0xae: /* LFENCE, MFENCE, SFENCE */
-        if (insn->prefix != PREFIX_NONE || insn_extension(insn) < 5)
-            return RESULT_UNKNOWN;
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        return RESULT_OK;
-    case 0xb0:
-    case 0xb1:
-        return compare_exchange(cpu, insn, op & 1 ? insn->size : 1);
-    case 0xb6:
-    case 0xb7:
-    case 0xbe:
-    case 0xbf:
-        return move_extended(cpu, insn);
-    case 0xc0:
-    case 0xc1:
-        return exchange_add(cpu, insn, op & 1 ? insn->size : 1);
-    default:
-        return RESULT_UNKNOWN;
-    }
-}
-
 /* May the instruction have a LOCK prefix? Others raise #UD with it. */
 static bool is_lockable(const struct insn *insn)
 {
@@ -576,7 +423,7 @@ enum result execute_run(struct cpu *cpu, const struct insn *insn)
     if (insn->map == MAP_ONE)
         result = one_byte(cpu, insn);
     else if (insn->map == MAP_0F)
-        result = two_byte(cpu, insn);
+        result = execute_two_byte(cpu, insn);
     if (result == RESULT_OK)
         cpu->state->rip += insn->length;
     return result;

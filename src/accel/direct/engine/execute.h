@@ -16,4 +16,13 @@
  */
 enum result execute_run(struct cpu *cpu, const struct insn *insn);
 
+/* Its part for opcodes 0F xx; RIP is left to the caller. */
+enum result execute_two_byte(struct cpu *cpu, const struct insn *insn);
+
+/* For both parts. The operand in ModRM that may be in memory, as a source. */
+enum result execute_get_rm(struct cpu *cpu, const struct insn *insn, unsigned size,
+                           uint64_t *value);
+/* Jump by the immediate, if `taken`: sets RIP to what the length is then added to. */
+enum result execute_jump(struct cpu *cpu, const struct insn *insn, bool taken);
+
 #endif

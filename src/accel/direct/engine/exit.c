@@ -6,6 +6,7 @@
 #include "accel/direct/engine/memory.h"
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/syscalls.h"
+#include "accel/direct/engine/wait.h"
 #include "accel/direct/engine/xstate.h"
 
 static bool my_turn(const struct direct_vcpu *shared)
@@ -78,6 +79,9 @@ static void leave(struct cpu *cpu, enum direct_exit_kind kind)
 {
     struct direct_vcpu *shared = cpu->shared;
 
+    /* Whoever wants the vCPU's attention need not signal it meanwhile, nor wait for it. */
+    if (shared->mode != DIRECT_MODE_ENGINE)
+        wait_set_mode(cpu, DIRECT_MODE_ENGINE);
     shared->exit.kind = kind;
     shared->writes = cpu->queued;
     cpu->queued = 0;

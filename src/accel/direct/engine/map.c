@@ -31,6 +31,12 @@ struct run {
     uint64_t gpa; /* of start */
 };
 
+/* Behind the run of small pages that was mapped last. */
+static struct {
+    uint64_t gva, gpa;
+    int prot;
+} behind_last;
+
 static uint8_t page_kind(uint64_t gpa)
 {
     return engine.page_kinds[(gpa - engine.ram_base) / DIRECT_PAGE];
@@ -119,6 +125,21 @@ static void unmap(uint64_t start, uint64_t size)
         sys_munmap(area_end, end - area_end);
 }
 
+/* Pages that are touched one after the other: those before `gva` have just been mapped, and mapping
+ * them again would only undo what the host's page tables have learnt of them. */
+static void skip_mapped(struct run *run, uint64_t gva, int prot)
+{
+    uint64_t gpa = run->gpa + (gva - run->start);
+
+    if (behind_last.gva == gva && behind_last.gpa == gpa && behind_last.prot == prot) {
+        run->start = gva;
+        run->gpa = gpa;
+    }
+    behind_last.gva = run->end;
+    behind_last.gpa = run->gpa + (run->end - run->start);
+    behind_last.prot = prot;
+}
+
 static bool map_run(const struct run *run, int prot)
 {
     uint64_t size = run->end - run->start;
@@ -194,6 +215,8 @@ static enum map_result map_ram(uint64_t gva, enum access access, const struct tr
     if (watch == WATCH_NOTHING && t->writable &&
         (!executable || page_kind(t->gpa) == DIRECT_PAGE_TEXT))
         prot |= PROT_WRITE;
+    if (!t->level)
+        skip_mapped(&run, page, prot);
     return map_run(&run, prot) ? MAP_DONE : MAP_IMPOSSIBLE;
 }
 

@@ -8,28 +8,30 @@
 #include "util/checked.h"
 
 struct reader {
-    const uint8_t *file;
-    size_t file_size;
+    const struct code_map_file *file;
     uint64_t start, size, address;
     Elf64_Ehdr header;
+    void *table; /* of section headers, then of segments */
     struct code_map *map;
 };
 
-/* Copy out of the file, where nothing need be aligned. */
 static bool copy(const struct reader *reader, uint64_t offset, void *to, size_t size)
 {
-    if (!range_inside(offset, size, reader->file_size))
-        return false;
-    memcpy(to, reader->file + offset, size);
-    return true;
+    return range_inside(offset, size, reader->file->size) &&
+           reader->file->read(reader->file->context, offset, to, size);
 }
 
-/* The index-th element of a table. `index` is at most 65535, so nothing overflows but the sum. */
-static bool copy_element(const struct reader *reader, uint64_t table, size_t index, void *to,
-                         size_t size)
+/* `count` elements of a table in the file, in reader->table. False if there is none like that. */
+static bool copy_table(struct reader *reader, uint64_t offset, size_t count, size_t element,
+                       size_t element_expected)
 {
-    uint64_t offset;
-    return !checked_add(table, index * size, &offset) && copy(reader, offset, to, size);
+    free(reader->table);
+    reader->table = NULL;
+    if (!count || element != element_expected ||
+        !range_inside(offset, count * element, reader->file->size))
+        return false;
+    reader->table = malloc(count * element);
+    return reader->table && copy(reader, offset, reader->table, count * element);
 }
 
 /* Ranges come in any order in the file. Those that overlap an earlier one are dropped. */
@@ -54,36 +56,39 @@ static bool add_range(const struct reader *reader, uint64_t vaddr, uint64_t size
     return true;
 }
 
-/* False if there are no sections of code, or too many. */
-static bool read_sections(const struct reader *reader)
+static bool copy_sections(struct reader *reader)
 {
-    Elf64_Shdr section;
-    if (reader->header.e_shentsize != sizeof section)
+    return copy_table(reader, reader->header.e_shoff, reader->header.e_shnum,
+                      reader->header.e_shentsize, sizeof(Elf64_Shdr));
+}
+
+/* False if there are no sections of code, or too many. */
+static bool read_sections(struct reader *reader)
+{
+    if (!copy_sections(reader))
         return false;
+    const Elf64_Shdr *sections = reader->table;
     for (size_t i = 0; i < reader->header.e_shnum; i++) {
-        if (!copy_element(reader, reader->header.e_shoff, i, &section, sizeof section))
-            return false;
-        if (section.sh_type == SHT_PROGBITS && (section.sh_flags & SHF_ALLOC) &&
-            (section.sh_flags & SHF_EXECINSTR) &&
-            !add_range(reader, section.sh_addr, section.sh_size))
+        const Elf64_Shdr *section = &sections[i];
+        if (section->sh_type == SHT_PROGBITS && (section->sh_flags & SHF_ALLOC) &&
+            (section->sh_flags & SHF_EXECINSTR) &&
+            !add_range(reader, section->sh_addr, section->sh_size))
             return false;
     }
     return reader->map->range_count > 0;
 }
 
-static void read_segments(const struct reader *reader)
+static void read_segments(struct reader *reader)
 {
-    Elf64_Phdr segment;
     reader->map->range_count = 0;
-    if (reader->header.e_phentsize != sizeof segment)
+    if (!copy_table(reader, reader->header.e_phoff, reader->header.e_phnum,
+                    reader->header.e_phentsize, sizeof(Elf64_Phdr)))
         return;
-    for (size_t i = 0; i < reader->header.e_phnum; i++) {
-        if (!copy_element(reader, reader->header.e_phoff, i, &segment, sizeof segment))
+    const Elf64_Phdr *segments = reader->table;
+    for (size_t i = 0; i < reader->header.e_phnum; i++)
+        if (segments[i].p_type == PT_LOAD && (segments[i].p_flags & PF_X) &&
+            !add_range(reader, segments[i].p_vaddr, segments[i].p_filesz))
             return;
-        if (segment.p_type == PT_LOAD && (segment.p_flags & PF_X) &&
-            !add_range(reader, segment.p_vaddr, segment.p_filesz))
-            return;
-    }
 }
 
 static bool is_code(const struct code_map *map, uint64_t offset)
@@ -116,51 +121,50 @@ static int compare(const void *left, const void *right)
     return b->code - a->code;
 }
 
-static int read_symbols(const struct reader *reader, const Elf64_Shdr *table)
+static int read_symbols(const struct reader *reader, uint64_t offset, size_t count)
 {
     struct code_map *map = reader->map;
-    size_t count = table->sh_size / sizeof(Elf64_Sym);
-    map->symbols = calloc(count ? count : 1, sizeof *map->symbols);
-    if (!map->symbols)
+    Elf64_Sym *table = malloc(count * sizeof *table);
+    map->symbols = calloc(count, sizeof *map->symbols);
+    if (!table || !map->symbols) {
+        free(table);
         return -ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        Elf64_Sym symbol;
-        bool code;
-        memcpy(&symbol, reader->file + table->sh_offset + i * sizeof symbol, sizeof symbol);
-        uint64_t offset = symbol.st_value - reader->start;
-        if (is_anchor(&symbol, &code) && is_code(map, offset))
-            map->symbols[map->symbol_count++] = (struct sweep_symbol){reader->address + offset,
-                                                                      symbol.st_size, code};
     }
+    if (!copy(reader, offset, table, count * sizeof *table))
+        count = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool code;
+        uint64_t at = table[i].st_value - reader->start;
+        if (is_anchor(&table[i], &code) && is_code(map, at))
+            map->symbols[map->symbol_count++] = (struct sweep_symbol){reader->address + at,
+                                                                      table[i].st_size, code};
+    }
+    free(table);
     qsort(map->symbols, map->symbol_count, sizeof *map->symbols, compare);
     return 0;
 }
 
-static int find_symbols(const struct reader *reader)
+static int find_symbols(struct reader *reader)
 {
-    Elf64_Shdr section;
-    if (reader->header.e_shentsize != sizeof section)
+    if (!copy_sections(reader))
         return 0;
+    const Elf64_Shdr *sections = reader->table;
     for (size_t i = 0; i < reader->header.e_shnum; i++) {
-        if (!copy_element(reader, reader->header.e_shoff, i, &section, sizeof section))
-            return 0;
-        if (section.sh_type == SHT_SYMTAB && section.sh_entsize == sizeof(Elf64_Sym) &&
-            range_inside(section.sh_offset, section.sh_size, reader->file_size))
-            return read_symbols(reader, &section);
+        const Elf64_Shdr *section = &sections[i];
+        size_t count = section->sh_size / sizeof(Elf64_Sym);
+        if (section->sh_type == SHT_SYMTAB && section->sh_entsize == sizeof(Elf64_Sym) && count &&
+            range_inside(section->sh_offset, section->sh_size, reader->file->size))
+            return read_symbols(reader, section->sh_offset, count);
     }
     return 0;
 }
 
-int code_map_read(struct code_map *map, const void *file, size_t file_size, uint64_t start,
+int code_map_read(struct code_map *map, const struct code_map_file *file, uint64_t start,
                   uint64_t size, uint64_t address)
 {
     *map = (struct code_map){0};
-    struct reader reader = {.file = file,
-                            .file_size = file_size,
-                            .start = start,
-                            .size = size,
-                            .address = address,
-                            .map = map};
+    struct reader reader = {
+        .file = file, .start = start, .size = size, .address = address, .map = map};
     const uint8_t *ident = reader.header.e_ident;
     if (!copy(&reader, 0, &reader.header, sizeof reader.header) ||
         memcmp(ident, ELFMAG, SELFMAG) != 0 || ident[EI_CLASS] != ELFCLASS64 ||
@@ -168,7 +172,9 @@ int code_map_read(struct code_map *map, const void *file, size_t file_size, uint
         return -ENOEXEC;
     if (!read_sections(&reader))
         read_segments(&reader);
-    return find_symbols(&reader);
+    int error = find_symbols(&reader);
+    free(reader.table);
+    return error;
 }
 
 void code_map_free(struct code_map *map)

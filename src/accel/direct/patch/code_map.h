@@ -8,6 +8,7 @@
 #ifndef DIRECT_PATCH_CODE_MAP_H
 #define DIRECT_PATCH_CODE_MAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,12 +23,19 @@ struct code_map {
     size_t symbol_count;
 };
 
+/* The file: `size` bytes, read in pieces. `read` returns false if it cannot. */
+struct code_map_file {
+    bool (*read)(const void *context, uint64_t offset, void *to, size_t size);
+    const void *context;
+    uint64_t size;
+};
+
 /*
- * Read the 64-bit little-endian ELF file [file, file + file_size), whose `size` bytes from vaddr
- * `start` on the guest sees at `address`. Returns 0, -ENOEXEC, or -ENOMEM. code_map_free releases
- * it and may be called after a failure or on a zeroed structure.
+ * Read a 64-bit little-endian ELF file, whose `size` bytes from vaddr `start` on the guest sees at
+ * `address`. Only headers and the symbol table are read. Returns 0, -ENOEXEC, or -ENOMEM.
+ * code_map_free releases it and may be called after a failure or on a zeroed structure.
  */
-int code_map_read(struct code_map *map, const void *file, size_t file_size, uint64_t start,
+int code_map_read(struct code_map *map, const struct code_map_file *file, uint64_t start,
                   uint64_t size, uint64_t address);
 void code_map_free(struct code_map *map);
 

@@ -319,8 +319,49 @@ static void flow_two_byte(struct decode_insn *insn)
     }
 }
 
+/*
+ * What most instructions are: an opcode of the first map below C2, at most with a REX prefix. False
+ * for others. All of DECODE_MAX_LENGTH bytes must be readable.
+ */
+static bool decode_common(const uint8_t *code, struct decode_insn *insn)
+{
+    uint8_t rex = 0, opcode = code[0];
+    unsigned at = 1;
+    if (opcode >> 4 == 4) {
+        rex = opcode;
+        opcode = code[at++];
+    }
+    int form = one_byte_map[opcode];
+    if (opcode >= 0xC2 || (form & (P | X)))
+        return false;
+    *insn = (struct decode_insn){.rex = rex, .opcode = opcode};
+    if (opcode >> 4 == 7) {
+        insn->flow = DECODE_BRANCH;
+        insn->relative_size = 1;
+    }
+    if (form & M) {
+        insn->has_modrm = true;
+        insn->modrm = code[at++];
+        unsigned mod = insn->modrm >> 6, rm = insn->modrm & 7;
+        if (mod == 0 && rm == 5) {
+            insn->disp_offset = (uint8_t)at;
+            at += 4;
+        } else if (mod != 3) {
+            at += mod == 1 ? 1 : mod == 2 ? 4 : 0;
+            if (rm == 4)
+                at += 1 + (mod == 0 && (code[at] & 7) == 5 ? 4 : 0);
+        }
+    }
+    if (form & IMM)
+        at += (unsigned)immediate_size(insn, form);
+    insn->length = (uint8_t)at;
+    return true;
+}
+
 bool decode(const uint8_t *code, size_t size, struct decode_insn *insn)
 {
+    if (size >= DECODE_MAX_LENGTH && decode_common(code, insn))
+        return true;
     struct cursor cursor = {code, size < DECODE_MAX_LENGTH ? size : DECODE_MAX_LENGTH, 0, false};
     memset(insn, 0, sizeof *insn);
     int form = take_opcode(&cursor, insn);
