@@ -371,8 +371,8 @@ const struct cli_option cli_options[] = {
      .help = "give the guest a network card: user, tap,\n"
              "tap:INTERFACE or socket:PATH; options follow,\n"
              "such as ,mac=ADDRESS"},
-    {"publish", 'p', .argument = "HOST:GUEST", .set = set_publish,
-     .group = CLI_GROUP_NETWORK, .cumulative = true,
+    {"publish", 'p', .argument = "HOST:GUEST", .set = set_publish, .group = CLI_GROUP_NETWORK,
+     .cumulative = true,
      .help = "forward a port of the host to the guest, may be\n"
              "repeated: 8080:80, 127.0.0.1:8080:80, 53:53/udp"},
     {"net-dump", .argument = "FILE", .set = set_net_dump, .group = CLI_GROUP_NETWORK,
