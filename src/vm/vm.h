@@ -1,8 +1,8 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
  * vcpu.c the threads and their exits, args.c the guest's arguments, files.c its files, hermit.c
- * Hermit images, report.c the crash report, stats.c the figures, devices.c the network card, pause.c
- * and debugger.c what a debugger needs.
+ * Hermit images, report.c the crash report, stats.c the figures, devices.c the network card,
+ * pause.c and debugger.c what a debugger needs.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
