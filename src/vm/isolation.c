@@ -59,6 +59,8 @@ static void collect_calls(const struct uhyve_vm *vm, struct sandbox *sandbox)
         if (!call_lists[i].needed || call_lists[i].needed(vm))
             sandbox->calls[count++] = call_lists[i].calls;
     sandbox->calls[count++] = vm->accel->calls;
+    if (vm->devices.net)
+        sandbox->calls[count++] = virtio_net_calls(vm->devices.net);
     sandbox->call_list_count = count;
 }
 
@@ -142,7 +144,7 @@ static int enter(struct uhyve_vm *vm, struct sandbox *sandbox, struct path_list 
 int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
 {
     const struct uhyve_params *params = &vm->params;
-    const struct sandbox_call *calls[CALL_LISTS + 1];
+    const struct sandbox_call *calls[CALL_LISTS + 2];
     struct path_list paths = {0};
     struct sandbox sandbox = {
         .isolation = params->isolation,
