@@ -11,25 +11,27 @@
 
 enum frame_origin {
     FRAME_RIP,     /* where the vCPU is */
+    FRAME_TABLE,   /* return address that the image's unwind tables tell */
     FRAME_POINTER, /* return address from the chain of frame pointers */
     FRAME_GUESS,   /* a value on the stack that could be a return address */
-    FRAME_CALLER,  /* likewise, on the stack that was in use before the current one */
 };
 
 struct frame {
     enum frame_origin origin;
     gva_t address; /* RIP, or the return address */
     gva_t slot;    /* where on the stack it was found; 0 for FRAME_RIP */
+    bool earlier;  /* on the stack that was in use before the current one */
 };
 
-#define BACKTRACE_MAX        32 /* frames of each origin */
-#define BACKTRACE_FRAMES     (1 + 3 * BACKTRACE_MAX)
+#define BACKTRACE_MAX        64 /* frames of each origin */
+#define BACKTRACE_FRAMES     (2 + 5 * BACKTRACE_MAX)
 #define BACKTRACE_SCAN_BYTES 4096  /* of the stack, from RSP upward */
-#define BACKTRACE_SCAN_OTHER 16384 /* of the stack before it */
+#define BACKTRACE_SCAN_OTHER 32768 /* of the stack before it */
 
 /*
- * Fill `frames` and return their number, at least 1: RIP, then in ascending order of their slots,
- * which is innermost caller first,
+ * Fill `frames` and return their number, at least 1: RIP, the callers as far as the image has
+ * unwind tables for them, and from there on in ascending order of their slots, which is innermost
+ * caller first,
  * - the frame pointer chain from RBP, which ends where it does not go upward, is misaligned or
  *   unmapped, or where a return address is not in the kernel's code, and
  * - because most kernels are built without frame pointers, whatever else on the stack is in the

@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "image/symbols.h"
+#include "image/unwind.h"
 #include "memory/ram.h"
 #include "util/text.h"
 
@@ -19,10 +20,11 @@ struct guest_view {
     /* Copy `size` bytes; false, with anything in `to`, unless all of them are mapped. */
     bool (*read)(void *context, gva_t address, void *to, size_t size);
     void *context;
-    const struct symbols *symbols; /* may be NULL */
-    uint64_t load_offset;          /* guest-virtual minus image address; 0 for ET_EXEC */
-    gva_t kernel_start;            /* the kernel image in guest memory is */
-    gva_t kernel_end;              /* [kernel_start, kernel_end) */
+    const struct symbols *symbols;      /* may be NULL */
+    const struct unwind_tables *unwind; /* may be NULL */
+    uint64_t load_offset;               /* guest-virtual minus image address; 0 for ET_EXEC */
+    gva_t kernel_start;                 /* the kernel image in guest memory is */
+    gva_t kernel_end;                   /* [kernel_start, kernel_end) */
 };
 
 /* Inside an executable part of the kernel; without symbols: inside the kernel. */

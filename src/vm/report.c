@@ -32,14 +32,24 @@ static bool read_guest(void *context, gva_t address, void *to, size_t size)
     return true;
 }
 
-/* A report without names is better than none, so failure is no more than that. */
+/* The image's file; NULL if it cannot be read: a report without names is better than none. */
+static void *read_image(const struct uhyve_vm *vm)
+{
+    void *data = vm->image.size <= IMAGE_MAX ? malloc(vm->image.size) : NULL;
+
+    if (data && image_read(&vm->image, 0, data, vm->image.size, "contents", NULL) != 0) {
+        free(data);
+        data = NULL;
+    }
+    return data;
+}
+
 void vm_read_symbols(const struct uhyve_vm *vm, struct symbols *symbols)
 {
+    void *data = read_image(vm);
+
     *symbols = (struct symbols){0};
-    if (vm->image.size > IMAGE_MAX)
-        return;
-    void *data = malloc(vm->image.size);
-    if (data && image_read(&vm->image, 0, data, vm->image.size, "contents", NULL) == 0)
+    if (data)
         symbols_read(symbols, data, vm->image.size);
     free(data);
 }
@@ -47,11 +57,13 @@ void vm_read_symbols(const struct uhyve_vm *vm, struct symbols *symbols)
 /* Make the report; `crash` holds what is particular to the case. */
 static const char *make_report(struct uhyve_vm *vm, struct crash *crash, const char *log)
 {
-    struct symbols symbols;
+    struct symbols symbols = {0};
+    struct unwind_tables unwind = {0};
     const struct guest_view view = {
         .read = read_guest,
         .context = vm,
         .symbols = &symbols,
+        .unwind = &unwind,
         .load_offset = vm->elf.relocatable ? vm->layout.kernel_start : 0,
         .kernel_start = vm->layout.kernel_start,
         .kernel_end = vm->layout.kernel_end,
@@ -65,9 +77,14 @@ static const char *make_report(struct uhyve_vm *vm, struct crash *crash, const c
     crash->disassembler = vm->disassembler;
     crash->history = &vm->vcpus[vm->crash.vcpu].history;
     crash->log = log;
-    vm_read_symbols(vm, &symbols);
+    void *image = read_image(vm);
+    if (image) {
+        symbols_read(&symbols, image, vm->image.size);
+        unwind_open(&unwind, image, vm->image.size);
+    }
     crash_report(crash, &vm->report);
     symbols_free(&symbols);
+    free(image);
     return vm->report.failed ? crash->cause : vm->report.data;
 }
 
@@ -102,10 +119,11 @@ const char *vm_report_exit(struct uhyve_vm *vm)
         .address = panic.address,
     };
     if (panic.has_rip) {
-        /* Where the exception was rather than its handler. The frame pointer is the handler's. */
+        /* Where the exception was rather than its handler. The other registers are the handler's.
+         */
         vm->crash.state.rip = panic.rip;
         vm->crash.state.gpr[X86_RSP] = panic.rsp;
-        vm->crash.state.gpr[X86_RBP] = 0;
+        vm->crash.state.gpr[X86_RBP] = vm->crash.state.gpr[X86_R12] = 0;
     }
     const char *report = make_report(vm, &crash, log);
     text_free(&cause);
