@@ -367,14 +367,15 @@ const struct cli_option cli_options[] = {
     {"pit", .set = set_pit, .group = CLI_GROUP_MACHINE, .toml = CLI_TOML_BOOLEAN, .section = "cpu",
      .key = "pit", .help = "give the guest an interval timer (PIT)"},
 
-    {"net", 'n', .later = true, .argument = "MODE", .set = set_net, .group = CLI_GROUP_NETWORK,
-     .help = "give the guest a network card: tap[:INTERFACE];\n"
-             "options follow: ,mac=ADDRESS or ,mac=tap"},
-    {"publish", 'p', .later = true, .argument = "HOST:GUEST", .set = set_publish,
-     .group = CLI_GROUP_NETWORK, .cumulative = true,
+    {"net", 'n', .argument = "MODE", .set = set_net, .group = CLI_GROUP_NETWORK,
+     .help = "give the guest a network card: user, tap,\n"
+             "tap:INTERFACE or socket:PATH; options follow,\n"
+             "such as ,mac=ADDRESS"},
+    {"publish", 'p', .argument = "HOST:GUEST", .set = set_publish, .group = CLI_GROUP_NETWORK,
+     .cumulative = true,
      .help = "forward a port of the host to the guest, may be\n"
              "repeated: 8080:80, 127.0.0.1:8080:80, 53:53/udp"},
-    {"net-dump", .later = true, .argument = "FILE", .set = set_net_dump, .group = CLI_GROUP_NETWORK,
+    {"net-dump", .argument = "FILE", .set = set_net_dump, .group = CLI_GROUP_NETWORK,
      .help = "write all frames to FILE (pcap)"},
 
     {"file-mapping", .argument = "HOST:GUEST", .set = set_file_mapping, .group = CLI_GROUP_FILES,

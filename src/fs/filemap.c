@@ -69,8 +69,10 @@ static bool node_insert(struct node *directory, struct node *node, size_t place)
 /* A node without children. */
 static void node_free(struct filemap *map, struct node *node)
 {
-    if (node->charged)
+    if (node->charged) {
         quota_give(map->quota, FILEMAP_ENTRY_COST);
+        map->created--;
+    }
     host_root_release(node->host);
     temp_file_release(node->temp);
     free(node->children);
@@ -228,7 +230,8 @@ static int insert(struct filemap *map, const char *path, enum filemap_kind kind,
             err = -ENAMETOOLONG;
             break;
         }
-        if (charged && !quota_take(map->quota, FILEMAP_ENTRY_COST)) {
+        if (charged &&
+            (map->created == FILEMAP_CREATED_MAX || !quota_take(map->quota, FILEMAP_ENTRY_COST))) {
             err = -ENOSPC;
             break;
         }
@@ -241,6 +244,7 @@ static int insert(struct filemap *map, const char *path, enum filemap_kind kind,
             break;
         }
         node->charged = charged;
+        map->created += charged;
         node->number = ++map->last_number;
         if (last) {
             *result = node;
@@ -302,10 +306,15 @@ int filemap_remove(struct filemap *map, const char *path, const struct filemap_e
 
 static int list(const struct node *directory, struct filemap_listing *listing)
 {
-    *listing = (struct filemap_listing){.created = directory->created};
-    if (!directory->count)
-        return 0;
-    listing->items = calloc(directory->count, sizeof *listing->items);
+    size_t cost = 0;
+
+    for (size_t i = 0; i < directory->count; i++)
+        cost += sizeof *listing->items + directory->children[i]->size + 1;
+    if (!quota_take(listing->quota, cost))
+        return -ENOMEM;
+    listing->cost = cost;
+    listing->created = directory->created;
+    listing->items = calloc(directory->count + 1, sizeof *listing->items);
     if (!listing->items)
         return -ENOMEM;
     for (size_t i = 0; i < directory->count; i++) {
@@ -320,16 +329,21 @@ static int list(const struct node *directory, struct filemap_listing *listing)
     return 0;
 }
 
-int filemap_list(struct filemap *map, const char *path, struct filemap_listing *listing)
+int filemap_list(struct filemap *map, const char *path, struct quota *quota,
+                 struct filemap_listing *listing)
 {
     struct walk at;
+    int err;
 
-    *listing = (struct filemap_listing){0};
+    *listing = (struct filemap_listing){.quota = quota};
     pthread_mutex_lock(&map->lock);
     walk(map, path, &at);
-    int err = !at.node                                         ? -ENOENT
-              : *at.rest || at.node->kind != FILEMAP_DIRECTORY ? -ENOTDIR
-                                                               : list(at.node, listing);
+    if (!at.node)
+        err = -ENOENT;
+    else if (*at.rest || at.node->kind != FILEMAP_DIRECTORY)
+        err = -ENOTDIR;
+    else
+        err = list(at.node, listing);
     pthread_mutex_unlock(&map->lock);
     if (err)
         filemap_listing_free(listing);
@@ -343,7 +357,8 @@ void filemap_listing_free(struct filemap_listing *listing)
         host_root_release(listing->items[i].host);
     }
     free(listing->items);
-    *listing = (struct filemap_listing){0};
+    quota_give(listing->quota, listing->cost);
+    *listing = (struct filemap_listing){.quota = listing->quota};
 }
 
 /* Set-up. */

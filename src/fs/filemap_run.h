@@ -69,11 +69,16 @@ struct filemap_listing {
     struct filemap_item *items;
     size_t count;
     bool created; /* the directory, by the guest */
+    struct quota *quota;
+    size_t cost; /* what was taken of the quota */
 };
 
-/* The entries of a directory in the tree, sorted by the bytes of their names. Returns 0, -ENOENT,
- * -ENOTDIR or -ENOMEM. */
-int filemap_list(struct filemap *map, const char *path, struct filemap_listing *listing);
+/*
+ * The entries of a directory in the tree, sorted by the bytes of their names. The memory they take
+ * counts against `quota` until they are freed. Returns 0, -ENOENT, -ENOTDIR or -ENOMEM.
+ */
+int filemap_list(struct filemap *map, const char *path, struct quota *quota,
+                 struct filemap_listing *listing);
 void filemap_listing_free(struct filemap_listing *listing);
 
 #endif

@@ -12,6 +12,9 @@
  * file systems, a block. */
 #define FILEMAP_ENTRY_COST 4096
 
+/* How many names a guest can create, for what they cost in memory. */
+#define FILEMAP_CREATED_MAX 131072
+
 /* Longest name of one file or directory, as on the host: bytes. */
 #define FILEMAP_NAME_MAX 255
 
@@ -40,6 +43,7 @@ struct filemap {
     pthread_mutex_t lock; /* guards the tree once the guest runs */
     struct node *root;
     uint64_t last_number;
+    size_t created; /* nodes that are charged */
 };
 
 /* The child with this name or NULL; *place is where it is or would be. */

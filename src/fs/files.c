@@ -258,7 +258,7 @@ static int open_directory(struct files *files, const char *path, const struct fi
         return -EINVAL;
     if (is_writing(flags))
         return -EISDIR;
-    int err = filemap_list(files->map, path, &listing);
+    int err = filemap_list(files->map, path, &files->listing_quota, &listing);
     if (!err) {
         err = open_file_listing(&listing, entry, &files->listing_quota, file);
         filemap_listing_free(&listing);
@@ -275,7 +275,9 @@ static int create_temp(struct files *files, const char *path, int flags, mode_t 
 
     if (!(flags & O_CREAT))
         return -ENOENT;
-    int fd = temp_file_create(&files->temp, flags & (O_ACCMODE | O_SYNC), mode, &temp);
+    /* Nobody else can get at it, and the guest can always open it again, whoever this process is.
+     */
+    int fd = temp_file_create(&files->temp, flags & (O_ACCMODE | O_SYNC), mode | 0600, &temp);
     if (fd < 0)
         return fd;
     int err = open_file_temp(fd, temp, flags & O_APPEND, files->direct, file);

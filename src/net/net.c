@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/user.h"
 #include "util/error.h"
 
 int net_open(const struct uhyve_net *config, const struct log *log, struct net_backend **net,
@@ -17,10 +18,14 @@ int net_open(const struct uhyve_net *config, const struct log *log, struct net_b
     case UHYVE_NET_TAP:
         err = net_tap_open(config, net, error);
         break;
+    case UHYVE_NET_USER:
+        err = net_user_open(config, log, net, error);
+        break;
+    case UHYVE_NET_SOCKET:
+        err = net_socket_open(config, log, net, error);
+        break;
     default:
-        err = error_set(error, UHYVE_STATUS_USAGE, ENOTSUP,
-                        "this kind of network is not available in this version of uhyve (use --net "
-                        "tap)");
+        err = error_set(error, UHYVE_STATUS_USAGE, EINVAL, "there is no such kind of network");
     }
     if (err)
         return err;
@@ -31,7 +36,12 @@ int net_open(const struct uhyve_net *config, const struct log *log, struct net_b
         net_make_mac(mac, config->name);
     log_info(log, "network card %02x:%02x:%02x:%02x:%02x:%02x on %s, MTU %u", mac[0], mac[1],
              mac[2], mac[3], mac[4], mac[5], (*net)->ops->name, (*net)->info.mtu);
-    return 0;
+    err = config->dump ? net_dump_open(config, log, net, error) : 0;
+    if (err) {
+        net_close(*net);
+        *net = NULL;
+    }
+    return err;
 }
 
 /* FNV-1a, 64 bits: http://www.isthe.com/chongo/tech/comp/fnv */

@@ -30,6 +30,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "sandbox/calls.h"
 #include "uhyve.h"
 #include "util/log.h"
 
@@ -101,6 +102,7 @@ struct net_ops {
     void (*set_offloads)(struct net_backend *net, unsigned offloads);
     /* Ends its threads and releases everything, `net` too. */
     void (*close)(struct net_backend *net);
+    const struct sandbox_call *calls; /* the system calls of all of these but close */
 };
 
 /* What a back end can do; constant after it was opened. */

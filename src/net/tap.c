@@ -4,9 +4,6 @@
  * guest and the host's network stack (spec/devices.md section 6).
  *
  * The interface is the administrator's: it is not created, configured or brought up here.
- *
- * System calls after the start, for the filter: readv and writev on the device; ioctl TUNSETOFFLOAD
- * when a driver sets its features or resets the card.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -120,12 +117,20 @@ static void tap_close(struct net_backend *net)
     free(net);
 }
 
+static const struct sandbox_call tap_calls[] = {
+    SANDBOX_CALL(readv),
+    SANDBOX_CALL(writev),
+    SANDBOX_CALL(ioctl, SANDBOX_EQUAL(1, TUNSETOFFLOAD)),
+    SANDBOX_END,
+};
+
 static const struct net_ops tap_ops = {
     .name = "tap",
     .send = tap_send,
     .receive = tap_receive,
     .set_offloads = tap_set_offloads,
     .close = tap_close,
+    .calls = tap_calls,
 };
 
 /* Ask about the interface through `fd`, any socket. */

@@ -56,8 +56,9 @@ static int restrict_files(const struct sandbox *sandbox, const struct log *log,
     if (strict && abi < LANDLOCK_STRICT_ABI)
         return error_set(error, UHYVE_STATUS_FAILED, abi < 0 ? -abi : ENOTSUP,
                          "--file-isolation=strict needs Landlock as of Linux 6.2, and this kernel "
-                         "has %s (use normal, or enable Landlock with lsm= on its command line)",
-                         abi < 0 ? "none" : "an older one");
+                         "has %s",
+                         abi < 0 ? "none (add landlock to lsm= on its command line, or use normal)"
+                                 : "an older one (use normal)");
     if (abi <= 0) {
         log_warn(log, "this kernel has no Landlock: nothing but the checks of uhyve itself keeps "
                       "the guest from files that are not mapped (--file-isolation=none accepts "

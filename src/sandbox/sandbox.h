@@ -16,6 +16,9 @@
  *     4  Landlock      files: what was mapped, with the rights it was mapped with, nothing else
  *     5  seccomp       system calls: what the run's modules list, nothing else
  *
+ * Between 3 and 4 a process is started that keeps the rights to single files, for which Landlock
+ * has no words (fs/keeper.h).
+ *
  * All of it binds the calling thread and the threads it starts from then on, for ever. A thread
  * that exists already is not bound and shares the memory of those that are, so there must not be
  * one for the sandbox to hold; the program sees to that, a user of the library has to.

@@ -140,12 +140,14 @@ static bool end_on_exception(struct vcpu *vcpu)
 
 static void handle_io(struct vcpu *vcpu, const struct accel_exit *exit)
 {
+    struct uhyve_vm *vm = vcpu->vm;
     size_t bytes = (size_t)exit->io.size * exit->io.count;
 
     if (exit->io.in) {
-        /* Nothing is behind any port: reads float high. That also answers a scan for PCI devices.
-         */
-        memset(exit->io.data, 0xff, bytes);
+        /* Nothing is behind any port but a PCI bus's: reads float high. That also answers a scan
+         * for PCI devices where there are none. */
+        if (!vm_device_io(vm, exit))
+            memset(exit->io.data, 0xff, bytes);
         count_other(vcpu, COUNT_IO_READ);
         return;
     }
@@ -164,7 +166,7 @@ static void handle_io(struct vcpu *vcpu, const struct accel_exit *exit)
     count_other(vcpu, exit->queued ? COUNT_IO_QUEUED : COUNT_IO_WRITE);
     if (exit->io.port == X86_EXCEPTION_PORT && end_on_exception(vcpu))
         return;
-    if (!exit->queued)
+    if (!vm_device_io(vm, exit) && !exit->queued)
         log_unknown(vcpu, "a write to I/O port", exit->io.port);
 }
 
@@ -186,7 +188,7 @@ static bool read_bios_area(struct vcpu *vcpu, const struct accel_exit *exit)
 static void handle_mmio(struct vcpu *vcpu, const struct accel_exit *exit)
 {
     count_other(vcpu, exit->mmio.write ? COUNT_MMIO_WRITE : COUNT_MMIO_READ);
-    if (read_bios_area(vcpu, exit))
+    if (read_bios_area(vcpu, exit) || vm_device_memory(vcpu->vm, exit))
         return;
     if (!exit->mmio.write)
         memset(exit->mmio.data, 0xff, exit->mmio.size);

@@ -15,6 +15,11 @@
 #include "vm/debugger.h"
 #include "vm/vm.h"
 
+static bool is_debugged(const struct uhyve_vm *vm)
+{
+    return vm->debugger != NULL;
+}
+
 static bool has_kept_files(const struct uhyve_vm *vm)
 {
     return files_are_kept(vm->files);
@@ -30,11 +35,6 @@ static bool dumps_core(const struct uhyve_vm *vm)
  * guest runs lists them in its own source file and has a line here; what the C library does for
  * everyone (sandbox/runtime.c) is always permitted.
  */
-static bool is_debugged(const struct uhyve_vm *vm)
-{
-    return vm->debugger != NULL;
-}
-
 static const struct {
     const struct sandbox_call *calls;
     bool (*needed)(const struct uhyve_vm *vm); /* NULL: in every run */
@@ -59,6 +59,8 @@ static void collect_calls(const struct uhyve_vm *vm, struct sandbox *sandbox)
         if (!call_lists[i].needed || call_lists[i].needed(vm))
             sandbox->calls[count++] = call_lists[i].calls;
     sandbox->calls[count++] = vm->accel->calls;
+    if (vm->devices.net)
+        sandbox->calls[count++] = virtio_net_calls(vm->devices.net);
     sandbox->call_list_count = count;
 }
 
@@ -111,13 +113,12 @@ static void collect_paths(struct uhyve_vm *vm, struct path_list *list)
     add_path(list, files_temp_fd(vm->files), NULL,
              SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_REMOVE, NULL);
     add_path(list, files_temp_parent(vm->files), NULL, SANDBOX_REMOVE_DIR, NULL);
-    if (vm->params.net.kind ==
-        UHYVE_NET_USER) /* name servers; libslirp looks again when it changes */
+    /* Name servers: libslirp looks again when that changes. */
+    if (vm->params.net.kind == UHYVE_NET_USER)
         add_path(list, -1, "/etc/resolv.conf", SANDBOX_READ, NULL);
 }
 
-/* In order: while every file can be reached; then what is not to be kept by this process; the rest.
- */
+/* The keeper is started between the two: without privileges, but not restricted yet. */
 static int enter(struct uhyve_vm *vm, struct sandbox *sandbox, struct path_list *paths,
                  struct uhyve_error *error)
 {
@@ -143,7 +144,7 @@ static int enter(struct uhyve_vm *vm, struct sandbox *sandbox, struct path_list 
 int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
 {
     const struct uhyve_params *params = &vm->params;
-    const struct sandbox_call *calls[CALL_LISTS + 1];
+    const struct sandbox_call *calls[CALL_LISTS + 2];
     struct path_list paths = {0};
     struct sandbox sandbox = {
         .isolation = params->isolation,

@@ -20,9 +20,7 @@
 #include "vm/debugger.h"
 #include "vm/vm.h"
 
-#define HOST_CPU_MAX       65535 /* more than any Linux supports */
-#define PCI_ADDRESS_PORT   0xcf8
-#define PCI_DATA_PORT_LAST 0xcff
+#define HOST_CPU_MAX 65535 /* more than any Linux supports */
 
 uint64_t vm_now(void)
 {
@@ -151,7 +149,9 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         return err;
     log_image(vm);
 
-    err = vm_args_init(vm, error);
+    err = vm_devices_check(vm, error);
+    if (!err)
+        err = vm_args_init(vm, error);
     if (!err)
         err = vm_files_init(vm, error);
     if (!err)
@@ -190,14 +190,11 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         err = vm->accel->vm_create(vm->chosen.host, &config, &vm->machine, error);
     if (err)
         return err;
-    /* Kernels since 2026 probe 1,024 PCI functions at every boot: their address writes need no
-     * exit. */
-    if (vm->accel->vm_ignore_io)
-        vm->accel->vm_ignore_io(vm->machine, PCI_ADDRESS_PORT, PCI_DATA_PORT_LAST);
+    err = vm_devices_create(vm, error);
+    if (err)
+        return err;
     if (vm->accel->vm_delay_io)
         vm->accel->vm_delay_io(vm->machine, HERMIT_V1_UART);
-    if (vm->elf.interface > 1 && vm->accel->vm_coalesce_io)
-        vm->accel->vm_coalesce_io(vm->machine, PCI_ADDRESS_PORT, 4);
     vm->hypercalls.ram = &vm->ram;
     vm->hypercalls.log = &vm->log;
     vm->hypercalls.console = vm->console;
@@ -301,6 +298,7 @@ static int describe(struct uhyve_vm *vm, struct uhyve_error *error)
         .elf = &vm->elf,
         .cpu_count = content.cpu_count,
         .tsc_khz = content.tsc_khz,
+        .has_pci = vm->devices.net != NULL,
     };
     struct hermit_boot_info info;
 
@@ -327,6 +325,8 @@ static int prepare(struct uhyve_vm *vm, struct uhyve_error *error)
     if (!err)
         err = load(vm, error);
     vm->load_ns = vm_now() - start;
+    if (!err)
+        err = vm_devices_start(vm, error);
     if (!err)
         err = vcpus_create_first(vm, error);
     if (!err)
@@ -373,6 +373,7 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
     else
         vcpus_run(vm);
     debugger_finish(vm);
+    vm_devices_stop(vm);
     if (err)
         return err;
     if (!atomic_load(&vm->ended_at))
@@ -425,6 +426,7 @@ void uhyve_destroy(struct uhyve_vm *vm)
         free(vm->vcpus[i].core);
     }
     debugger_destroy(vm);
+    vm_devices_destroy(vm);
     if (vm->machine)
         vm->accel->vm_destroy(vm->machine);
     accel_release(&vm->chosen);

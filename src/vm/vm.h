@@ -1,8 +1,8 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
  * vcpu.c the threads and their exits, args.c the guest's arguments, files.c its files, hermit.c
- * Hermit images, report.c the crash report, stats.c the figures, pause.c and debugger.c what a
- * debugger needs.
+ * Hermit images, report.c the crash report, stats.c the figures, devices.c the network card,
+ * pause.c and debugger.c what a debugger needs.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -18,6 +18,7 @@
 #include "debug/disassembly.h"
 #include "debug/profile.h"
 #include "debug/trace.h"
+#include "device/virtio_net.h"
 #include "fs/files.h"
 #include "hypercall/hypercall.h"
 #include "image/elf.h"
@@ -71,6 +72,12 @@ struct vm_crash {
     gva_t address;
 };
 
+/* See devices.c. */
+struct vm_devices {
+    struct pci_bus bus;
+    struct virtio_net *net; /* NULL: there is nothing on the bus */
+};
+
 enum vm_phase {
     VM_PREPARING, /* vCPU threads create their vCPUs, then wait */
     VM_RUNNING,
@@ -97,7 +104,8 @@ struct uhyve_vm {
     struct hypercall_context hypercalls;
     struct trace *trace;        /* NULL: calls are not traced */
     struct vm_profile *profile; /* NULL: there is none */
-    struct log_limit unknown_access;
+    struct vm_devices devices;
+    struct log_limit unknown_access, lost_interrupts;
     atomic_bool bios_area_mapped;
     struct vcpu *vcpus;
     bool caller_pinned; /* the thread of uhyve_run, which had these host CPUs before */
@@ -163,6 +171,19 @@ enum hypercall_outcome vcpu_call(struct vcpu *vcpu, const struct hypercall *call
 int vm_trace_open(struct uhyve_vm *vm, struct uhyve_error *error);
 void vm_trace_finish(struct uhyve_vm *vm); /* after the vCPUs have ended */
 void vm_trace_close(struct uhyve_vm *vm);
+
+/*
+ * devices.c. vm_devices_check: can the image use what was asked for? vm_devices_create opens what
+ * needs privileges. vm_devices_stop: when the vCPUs have ended.
+ */
+int vm_devices_check(struct uhyve_vm *vm, struct uhyve_error *error);
+int vm_devices_create(struct uhyve_vm *vm, struct uhyve_error *error);
+int vm_devices_start(struct uhyve_vm *vm, struct uhyve_error *error);
+void vm_devices_stop(struct uhyve_vm *vm);
+void vm_devices_destroy(struct uhyve_vm *vm);
+/* An exit that may be for a device; false if it is for none. */
+bool vm_device_io(struct uhyve_vm *vm, const struct accel_exit *exit);
+bool vm_device_memory(struct uhyve_vm *vm, const struct accel_exit *exit);
 
 /* core.c: registers of a vCPU that has left its loop, by its thread; and the file, after the end.
  */

@@ -115,7 +115,7 @@ usage_error() {
 }
 
 @test "options of later versions are known but not available" {
-    for option in --net=tap --trace-dir -n; do
+    for option in --trace-dir; do
         usage_error "${option%%=*} is not available in this version" no-image "$option"
     done
 }

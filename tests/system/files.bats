@@ -404,3 +404,10 @@ result() {
         rm dir/new
     done
 }
+
+@test "without isolation links lead anywhere, as with the reference implementation" {
+    echo secret >secret
+    ln -s ../secret dir/out
+    calls v2 --file-isolation none --file-mapping dir:/d -- "open /d/out r" "read 3 6"
+    result "read 3 6" "6 secret"
+}

@@ -225,15 +225,15 @@ static void races(void **state)
     assert_true(play >= 0);
     atomic_store(&over, false);
     assert_int_equal(pthread_create(&thread, NULL, rearrange, NULL), 0);
-    for (unsigned i = 0; i < 30000; i++) {
-        int fd = ways[i % 2](base, paths[i / 2 % 3], O_RDONLY, 0);
+    for (unsigned i = 0; i < 100000; i++) {
+        int fd = ways[i % 4 != 0](base, paths[i / 4 % 3], O_RDONLY, 0);
         char content[8] = "";
         if (fd < 0)
             continue;
         ssize_t size = read(fd, content, sizeof content - 1);
         close(fd);
         if (size > 0 && strcmp(content, "inside") != 0)
-            fail_msg("%s led to a file with '%s' in it", paths[i / 2 % 3], content);
+            fail_msg("%s led to a file with '%s' in it", paths[i / 4 % 3], content);
         found++;
     }
     atomic_store(&over, true);

@@ -229,6 +229,57 @@ static void bad_command_lines_are_refused(void **state)
     REFUSE(WORDS("k", "--", "x\xc3"), WORDS("argument 3", "UTF-8"));
 }
 
+static void networks(void **state)
+{
+    const struct uhyve_net *net = &settings.params.net;
+
+    MUST_LOAD("k");
+    assert_int_equal(net->kind, UHYVE_NET_NONE);
+    MUST_LOAD("k", "-ntap");
+    assert_int_equal(net->kind, UHYVE_NET_TAP);
+    assert_string_equal(net->name, "tap10");
+    assert_int_equal(net->mac_kind, UHYVE_MAC_DEFAULT);
+    REFUSE(WORDS("k", "--net", "tap:br0.5,mac=02:aB:0:00:00:01"), WORDS("hardware address"));
+    MUST_LOAD("k", "--net", "tap:br0.5,mac=02:aB:00:00:00:01");
+    assert_string_equal(net->name, "br0.5");
+    assert_int_equal(net->mac_kind, UHYVE_MAC_GIVEN);
+    assert_memory_equal(net->mac, "\x02\xab\0\0\0\x01", 6);
+    MUST_LOAD("k", "--net=tap,mac=tap");
+    assert_int_equal(net->mac_kind, UHYVE_MAC_OF_TAP);
+    MUST_LOAD("k", "--net=socket:/run/a b,mac=02:00:00:00:00:01");
+    assert_int_equal(net->kind, UHYVE_NET_SOCKET);
+    assert_string_equal(net->name, "/run/a b");
+    MUST_LOAD("k", "--net=user,hostfwd=tcp::8080-:80,hostfwd=udp:127.0.0.1:53-10.0.2.15:5353");
+    assert_int_equal(net->kind, UHYVE_NET_USER);
+    assert_int_equal(net->forward_count, 2);
+    assert_false(net->forwards[0].udp);
+    assert_string_equal(net->forwards[0].host_address, "");
+    assert_int_equal(net->forwards[0].host_port, 8080);
+    assert_int_equal(net->forwards[0].guest_port, 80);
+    assert_true(net->forwards[1].udp);
+    assert_string_equal(net->forwards[1].host_address, "127.0.0.1");
+    assert_int_equal(net->forwards[1].host_port, 53);
+    assert_string_equal(net->forwards[1].guest_address, "10.0.2.15");
+    assert_int_equal(net->forwards[1].guest_port, 5353);
+
+    REFUSE(WORDS("k", "--net="), WORDS("--net"));
+    REFUSE(WORDS("k", "--net=bridge"), WORDS("--net", "bridge", "tap:INTERFACE"));
+    REFUSE(WORDS("k", "--net=tap:"), WORDS("--net", "name of an interface"));
+    REFUSE(WORDS("k", "--net=tap:a-name-too-long-1"), WORDS("a-name-too-long-1", "15 characters"));
+    REFUSE(WORDS("k", "--net=tap:../x"), WORDS("../x"));
+    REFUSE(WORDS("k", "--net=socket"), WORDS("socket:PATH"));
+    REFUSE(WORDS("k", "--net=user:x"), WORDS("user:x"));
+    REFUSE(WORDS("k", "--net=user,mac=tap"), WORDS("mac=tap"));
+    REFUSE(WORDS("k", "--net=tap,mac=02:00:00:00:00"), WORDS("hardware address"));
+    REFUSE(WORDS("k", "--net=tap,mac=02:00:00:00:00:01:"), WORDS("hardware address"));
+    REFUSE(WORDS("k", "--net=tap,mac=03:00:00:00:00:01"), WORDS("group"));
+    REFUSE(WORDS("k", "--net=tap,vlan=3"), WORDS("vlan=3"));
+    REFUSE(WORDS("k", "--net=tap,hostfwd=tcp::1-:1"), WORDS("--net user only"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::0-:80"), WORDS("hostfwd=tcp::8080-:80"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:1.2.3:1-:80"), WORDS("1.2.3"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::80"), WORDS("tcp::80"));
+}
+
 static void isolation(void **state)
 {
     MUST_LOAD("k");
@@ -372,7 +423,6 @@ static void image_options(void **state)
 static void options_of_later_versions(void **state)
 {
     static const char *const forms[] = {
-        "--net=tap",
         "--trace-dir",
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
@@ -380,7 +430,6 @@ static void options_of_later_versions(void **state)
         snprintf(name, sizeof name, "%.*s is not available", (int)strcspn(forms[i], "="), forms[i]);
         REFUSE(WORDS("k", forms[i]), WORDS(name));
     }
-    REFUSE(WORDS("k", "-vntap"), WORDS("-n is not available"));
 }
 
 static void expect_debugger(unsigned port)
@@ -804,6 +853,7 @@ int main(void)
         TEST(forms_of_options),
         TEST(help_and_version_come_first),
         TEST(bad_command_lines_are_refused),
+        TEST(networks),
         TEST(isolation),
         TEST(another_user),
         TEST(file_mappings),

@@ -226,11 +226,28 @@ static void the_guest_creates_names(void **state)
     assert_int_equal(kind_of(fixture, "image", NULL), FILEMAP_MISSING);
 }
 
+static void the_guest_creates_too_many(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[32];
+    unsigned count = 0;
+    int err;
+
+    fixture->quota.limit = UINT64_MAX;
+    do {
+        snprintf(path, sizeof path, "d/%u/%u", count % 400, count);
+        err = filemap_add_directory(fixture->map, path);
+    } while (!err && ++count < 200000);
+    assert_int_equal(err, -ENOSPC);
+    assert_true(count > 100000 && count < 150000);
+}
+
 static void listings_are_sorted(void **state)
 {
     struct fixture *fixture = *state;
     static const char *const names[] = {"A", "a", "a.b", "a0", "ab", "b", "\xc3\xa9"};
     struct filemap_listing listing;
+    struct quota memory = {.limit = 1000};
     char path[16];
 
     for (size_t i = 7; i-- > 0;) {
@@ -238,7 +255,7 @@ static void listings_are_sorted(void **state)
         assert_int_equal(i % 2 ? add(fixture, "dir", path) : add_bytes(fixture, path), 0);
     }
     assert_int_equal(add_bytes(fixture, "/d/sub/x"), 0);
-    assert_int_equal(filemap_list(fixture->map, "d", &listing), 0);
+    assert_int_equal(filemap_list(fixture->map, "d", &memory, &listing), 0);
     assert_int_equal(listing.count, 8);
     assert_false(listing.created);
     for (size_t i = 0; i < 8; i++) {
@@ -249,8 +266,12 @@ static void listings_are_sorted(void **state)
             assert_int_equal(listing.items[i].type, FILEMAP_TYPE_DIRECTORY);
     }
     filemap_listing_free(&listing);
-    assert_int_equal(filemap_list(fixture->map, "d/b", &listing), -ENOTDIR);
-    assert_int_equal(filemap_list(fixture->map, "none", &listing), -ENOENT);
+    assert_int_equal(filemap_list(fixture->map, "d/b", &memory, &listing), -ENOTDIR);
+    assert_int_equal(filemap_list(fixture->map, "none", &memory, &listing), -ENOENT);
+    assert_int_equal(atomic_load(&memory.used), 0);
+    memory.limit = 100;
+    assert_int_equal(filemap_list(fixture->map, "d", &memory, &listing), -ENOMEM);
+    assert_int_equal(atomic_load(&memory.used), 0);
 }
 
 static void note_warning(void *context, enum uhyve_level level, const char *text)
@@ -333,15 +354,11 @@ static void the_root_is_no_mount(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(names_lead_to_what_is_mapped),
-        TEST(names_are_given_once),
-        TEST(host_names_must_be_possible),
-        TEST(roots_are_listed),
-        TEST(the_guest_creates_names),
-        TEST(listings_are_sorted),
-        TEST(mounts_are_topmost),
-        TEST(siblings_are_mounted_each),
-        TEST(directories_of_the_kernel_are_left_alone),
+        TEST(names_lead_to_what_is_mapped), TEST(names_are_given_once),
+        TEST(host_names_must_be_possible),  TEST(roots_are_listed),
+        TEST(the_guest_creates_names),      TEST(the_guest_creates_too_many),
+        TEST(listings_are_sorted),          TEST(mounts_are_topmost),
+        TEST(siblings_are_mounted_each),    TEST(directories_of_the_kernel_are_left_alone),
         TEST(the_root_is_no_mount),
     };
     return cmocka_run_group_tests_name("filemap", tests, NULL, NULL);

@@ -230,6 +230,11 @@ static void modes_of_new_files(void **state)
     assert_int_equal(stat("host/new", &status), 0);
     assert_int_equal(status.st_mode, S_IFREG | 0755); /* no set-user-ID bits */
     umask(mask);
+    /* Temporary files can be opened again whatever their mode. */
+    fd = files_open(fixture->files, "/t", W | C, 0);
+    struct hermit_attr attr;
+    assert_int_equal(files_stat_fd(fixture->files, fd, &attr), 0);
+    assert_int_equal(attr.mode, S_IFREG | 0600);
 }
 
 static void files_in_memory(void **state)

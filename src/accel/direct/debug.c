@@ -8,11 +8,15 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "accel/direct/direct.h"
 #include "arch/x86_64/paging.h"
 
 #define BREAKPOINT_INSTRUCTION 0xcc
+
+#define GATE_WAIT_NS 20000
+#define GATE_WAITS   50000
 
 /* Called without an effect where the trap byte is there already, or a breakpoint instruction. */
 static void insert(struct accel_vm *vm, struct code_break *at)
@@ -33,14 +37,33 @@ static uint8_t original_byte(const struct accel_vm *vm, const struct code_break 
     return (uint8_t)code_site(vm, code_find_site(vm, at->gpa));
 }
 
+static void exchange_trap(uint8_t *byte, uint8_t original)
+{
+    if (__atomic_load_n(byte, __ATOMIC_SEQ_CST) == DIRECT_TRAP)
+        __atomic_store_n(byte, original, __ATOMIC_SEQ_CST);
+}
+
+/* A vCPU that has closed the gate executes one instruction. It could not be waited for longer: the
+ * engine may be in the hands of the guest. */
+static void wait_for_gate(const struct accel_vm *vm)
+{
+    for (unsigned i = 0; i < GATE_WAITS; i++) {
+        if (!__atomic_load_n(&vm->header->gate, __ATOMIC_SEQ_CST))
+            return;
+        nanosleep(&(struct timespec){.tv_nsec = GATE_WAIT_NS}, NULL);
+    }
+}
+
+/* In this order: see lift_byte in engine/lift.c. The site goes last, or a vCPU that has just met
+ * the trap would not know what it stands for. */
 static void put_original_back(struct accel_vm *vm, struct code_break *at)
 {
     uint8_t *byte = ram_at(vm->ram, at->gpa, 1), original = original_byte(vm, at);
 
-    /* In this order: see put_back in engine/lift.c. */
+    exchange_trap(byte, original);
+    wait_for_gate(vm);
+    exchange_trap(byte, original);
     code_remove_site(vm, at->gpa);
-    if (__atomic_load_n(byte, __ATOMIC_SEQ_CST) == DIRECT_TRAP)
-        __atomic_store_n(byte, original, __ATOMIC_SEQ_CST);
     at->inserted = false;
 }
 

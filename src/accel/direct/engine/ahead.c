@@ -27,6 +27,7 @@
 #include "accel/direct/engine/mmu.h"
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/privileged.h"
+#include "accel/direct/engine/queue.h"
 
 #define WINDOW      48
 #define TOTAL       4096 /* instructions before the guest runs natively again */
@@ -183,10 +184,22 @@ static bool is_unmappable(const struct cpu *cpu, const struct insn *insn)
     return gva >= DIRECT_GUEST_END || gva < engine.header->lowest_mapping;
 }
 
-/* What trampolines do without a trap: CLI, STI, PUSHF, POPF. */
+/* What trampolines do without a trap. */
 static bool is_cheap(const struct cpu *cpu, const struct insn *insn)
 {
-    return cpu->trampoline && insn->map == MAP_ONE && insn->opcode >= 0x9c;
+    if (insn->map != MAP_ONE || !engine.area)
+        return false;
+    switch (insn->opcode) {
+    case 0x9c: /* PUSHF, POPF, CLI, STI */
+    case 0x9d:
+    case 0xfa:
+    case 0xfb:
+        return cpu->trampoline;
+    case 0xec ... 0xef: /* IN and OUT with the port in DX */
+        return queue_port_kind((uint16_t)cpu->state->gpr[X86_RDX]) != TRAMPOLINE_PORT_TRAP;
+    default:
+        return false;
+    }
 }
 
 enum progress {
@@ -215,9 +228,10 @@ static enum progress step(struct cpu *cpu, const struct insn *insn)
         return trapping || cpu->device_reached ? PROGRESS_TRAP : PROGRESS_ORDINARY;
     if (result == RESULT_FAULT || privileged_run(cpu, insn) != RESULT_OK)
         return PROGRESS_NONE;
-    if (!is_cheap(cpu, insn))
-        flush(cpu->ahead);
-    return is_cheap(cpu, insn) ? PROGRESS_EVENT : PROGRESS_TRAP;
+    if (is_cheap(cpu, insn))
+        return PROGRESS_EVENT;
+    flush(cpu->ahead);
+    return PROGRESS_TRAP;
 }
 
 static void run(struct cpu *cpu, struct ahead *ahead, struct site *site)

@@ -7,6 +7,9 @@
 #include "accel/direct/engine/trap.h"
 #include "accel/direct/engine/wait.h"
 
+/* How often the guest may try again an instruction that faults. */
+#define STUCK_MAX 4
+
 static bool is_same(const struct direct_breakpoint *a, const struct direct_breakpoint *b)
 {
     return a->kind == b->kind && a->size == b->size && a->address == b->address;
@@ -100,6 +103,30 @@ static bool is_breakpoint(uint64_t rip)
     return false;
 }
 
+bool debug_is_stale(struct cpu *cpu, const struct insn *insn)
+{
+    struct translation t;
+
+    if (insn->map != MAP_ONE || insn->opcode != DIRECT_TRAP ||
+        !mmu_translate(cpu, cpu->state->rip, ACCESS_EXECUTE, &t))
+        return false;
+    const volatile uint8_t *byte = ram_view(t.gpa, 1);
+    return byte && *byte != DIRECT_TRAP;
+}
+
+/* Does the vCPU fault again and again without having executed anything? */
+static bool is_stuck(struct cpu *cpu)
+{
+    uint64_t digest = cpu->state->rip ^ cpu->state->rflags;
+
+    for (unsigned i = 0; i < X86_GPR_COUNT; i++)
+        digest = (digest << 7 | digest >> 57) ^ cpu->state->gpr[i];
+    if (digest != cpu->stuck_registers)
+        cpu->stuck = 0;
+    cpu->stuck_registers = digest;
+    return ++cpu->stuck > STUCK_MAX;
+}
+
 bool debug_passes(struct cpu *cpu, const struct insn *insn, enum result *result)
 {
     struct translation t;
@@ -109,12 +136,12 @@ bool debug_passes(struct cpu *cpu, const struct insn *insn, enum result *result)
     if (!mmu_translate(cpu, cpu->state->rip, ACCESS_EXECUTE, &t) || !ram_view(t.gpa, 1))
         return false;
     if (*(volatile uint8_t *)ram_view(t.gpa, 1) != DIRECT_TRAP || !mmu_find_site(t.gpa, &original))
-        return !trap_is_repeated(cpu, cpu->state->rip);
+        return !is_stuck(cpu);
     if (!is_breakpoint(cpu->state->rip))
         return false;
     if (insn)
         *result = execute_run(cpu, insn);
     if (*result == RESULT_UNKNOWN)
-        lift_byte(cpu, t.gpa, original);
+        lift_byte(cpu, t.gpa);
     return true;
 }

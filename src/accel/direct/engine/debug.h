@@ -25,6 +25,9 @@ bool debug_holds(struct cpu *cpu);
 /* An INT3 has been executed. False if it is for the guest. */
 bool debug_breakpoint(struct cpu *cpu);
 
+/* `insn` was decoded from a trap byte that has been removed since. */
+bool debug_is_stale(struct cpu *cpu, const struct insn *insn);
+
 /* Is there a breakpoint of this vCPU's on the instruction at RIP? It is reported then. */
 bool debug_stops_here(struct cpu *cpu);
 

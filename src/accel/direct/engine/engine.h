@@ -89,8 +89,7 @@ struct lifted {
     uint64_t page; /* guest-virtual, mapped in spite of a watchpoint */
     uint32_t hits; /* what of the watchpoints the instruction will have met */
     bool is_byte;  /* in place of a page */
-    uint8_t original;
-    uint64_t gpa; /* of the byte */
+    uint64_t gpa;  /* of the byte, which was a trap */
 };
 
 #define LIFTED_MAX 4
@@ -146,6 +145,8 @@ struct cpu {
     struct direct_breakpoint slots[DIRECT_BREAKPOINTS]; /* the VMM's, as of the last resume */
     struct lifted lifted[LIFTED_MAX];
     unsigned lifted_count;
+    uint64_t stuck_registers; /* a digest of those with which the same fault came again and again */
+    unsigned stuck;           /* so often */
 };
 
 /* What came of emulating an instruction. */

@@ -112,24 +112,26 @@ static uint8_t *byte_at(uint64_t gpa)
     return ram_view(gpa, 1);
 }
 
-void lift_byte(struct cpu *cpu, uint64_t gpa, uint8_t original)
-{
-    if (!has_room(cpu))
-        return;
-    be_alone(cpu);
-    __atomic_store_n(byte_at(gpa), original, __ATOMIC_SEQ_CST);
-    add(cpu, (struct lifted){.is_byte = true, .gpa = gpa, .original = original});
-}
-
-/* The VMM may have taken the breakpoint away: it removes it from its list and looks at the byte
- * then. */
-static void put_back(const struct lifted *lifted)
+/*
+ * The VMM may take the breakpoint away at any moment. It puts the original back, waits until nobody
+ * is alone, puts it back once more and then only forgets the site: either it is seen here that the
+ * trap is gone, or the VMM waits for the trap that is put back below.
+ */
+void lift_byte(struct cpu *cpu, uint64_t gpa)
 {
     uint8_t original;
 
-    __atomic_store_n(byte_at(lifted->gpa), DIRECT_TRAP, __ATOMIC_SEQ_CST);
-    if (!mmu_find_site(lifted->gpa, &original))
-        __atomic_store_n(byte_at(lifted->gpa), lifted->original, __ATOMIC_SEQ_CST);
+    if (!has_room(cpu))
+        return;
+    be_alone(cpu);
+    if (__atomic_load_n(byte_at(gpa), __ATOMIC_SEQ_CST) != DIRECT_TRAP ||
+        !mmu_find_site(gpa, &original)) {
+        if (!cpu->lifted_count)
+            open_gate();
+        return;
+    }
+    __atomic_store_n(byte_at(gpa), original, __ATOMIC_SEQ_CST);
+    add(cpu, (struct lifted){.is_byte = true, .gpa = gpa});
 }
 
 void lift_end(struct cpu *cpu, bool completed)
@@ -137,7 +139,7 @@ void lift_end(struct cpu *cpu, bool completed)
     for (unsigned i = 0; i < cpu->lifted_count; i++) {
         const struct lifted *lifted = &cpu->lifted[i];
         if (lifted->is_byte)
-            put_back(lifted);
+            __atomic_store_n(byte_at(lifted->gpa), DIRECT_TRAP, __ATOMIC_SEQ_CST);
         else
             map_flush_page(lifted->page);
         if (completed)

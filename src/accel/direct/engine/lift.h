@@ -16,8 +16,9 @@
 /* The page of `gva` is watched: map it for one instruction. */
 void lift_page(struct cpu *cpu, uint64_t gva, enum access access);
 
-/* The byte at `gpa` in RAM is a trap that stands for `original`: put that there. */
-void lift_byte(struct cpu *cpu, uint64_t gpa, uint8_t original);
+/* The byte at `gpa` in RAM is a trap, and a site: put there what it stands for. Without effect if
+ * it is not any more. */
+void lift_byte(struct cpu *cpu, uint64_t gpa);
 
 /* The vCPU has trapped. `completed`: because the instruction has been executed. */
 void lift_end(struct cpu *cpu, bool completed);

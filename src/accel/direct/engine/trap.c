@@ -123,7 +123,12 @@ static void finish(struct cpu *cpu, enum result result, bool single_step)
 static bool decode_here(struct cpu *cpu, struct insn *insn)
 {
     uint8_t code[INSN_MAX];
-    return insn_decode(code, mmu_fetch(cpu, cpu->state->rip, code, sizeof code), insn);
+    bool decoded;
+
+    do
+        decoded = insn_decode(code, mmu_fetch(cpu, cpu->state->rip, code, sizeof code), insn);
+    while (decoded && engine.debugged && debug_is_stale(cpu, insn));
+    return decoded;
 }
 
 /* A trap was put in place of an instruction that is not emulated: the guest's processor does not
@@ -187,7 +192,7 @@ static void emulate(struct cpu *cpu, uint64_t address, enum access access, bool 
     finish(cpu, result, single_step);
 }
 
-bool trap_is_repeated(struct cpu *cpu, uint64_t address)
+static bool is_repeated(struct cpu *cpu, uint64_t address)
 {
     if (cpu->retry_rip != cpu->state->rip || cpu->retry_address != address) {
         cpu->retry_rip = cpu->state->rip;
@@ -209,7 +214,7 @@ static void on_page_fault(struct cpu *cpu, uint64_t address, uint64_t error)
         deliver_fault(cpu);
         return;
     case MAP_DONE:
-        if (!trap_is_repeated(cpu, address))
+        if (!is_repeated(cpu, address))
             return;
         cpu->retries = 0;
         break;

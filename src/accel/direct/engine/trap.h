@@ -15,8 +15,4 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context);
 /* Deliver an exception or interrupt; a triple fault goes to the VMM. */
 void trap_deliver(struct cpu *cpu, const struct fault *fault, enum interrupt_source source);
 
-/* Has the vCPU come here before with the same RIP and `address`, and nothing else in between, more
- * often than can be coincidence? */
-bool trap_is_repeated(struct cpu *cpu, uint64_t address);
-
 #endif

@@ -17,8 +17,9 @@
  *   three more, but processors clear them on the way back from an interrupt.) "mov %es, %eax" takes
  *   a nanosecond or less, changes no flag, and indexes a table of pointers to the states. Guest
  *   instructions that load ES would break that: those that name a valid segment of the host trap,
- *   and the sweep patches all of them. If one escapes, the table has a null pointer for its
- *   selector, the access faults, and the engine emulates (table.h, rule 3).
+ *   and the sweep patches all of them. If one escapes, the table names a state
+ *   that is not mapped, the access faults, and the engine emulates (table.h, rule 3). That is also
+ *   what becomes of vCPUs for which there is no selector.
  *
  * The scratch registers RAX and RCX are saved below the red zone, at fixed distances from RSP and
  * without moving it: code compiled with a red zone loses nothing, and signals use another stack.

@@ -1,0 +1,146 @@
+#include "net/pump.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "util/error.h"
+
+#define HIGH_WATER (FRAME_RING_SLOTS / 2) /* one round can bring many frames */
+#define LOW_WATER  (FRAME_RING_SLOTS / 4)
+
+int pump_init(struct pump *pump, const struct pump_ops *ops)
+{
+    size_t frame_max = pump->net.info.frame_max - sizeof(struct net_header);
+
+    pump->ops = ops;
+    pump->net.fd = -1;
+    int err = frame_ring_init(&pump->to_guest, frame_max);
+    int other = frame_ring_init(&pump->to_host, frame_max);
+    pump->polls = calloc(PUMP_POLLS_MAX, sizeof *pump->polls);
+    pump->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (pump->event < 0)
+        return -errno;
+    return err || other || !pump->polls ? -ENOMEM : 0;
+}
+
+void pump_stop(struct pump *pump)
+{
+    if (!pump->has_thread)
+        return;
+    atomic_store(&pump->stopping, true);
+    pump_wake(pump);
+    pthread_join(pump->thread, NULL);
+    pump->has_thread = false;
+}
+
+void pump_release(struct pump *pump)
+{
+    frame_ring_destroy(&pump->to_guest);
+    frame_ring_destroy(&pump->to_host);
+    if (pump->event >= 0)
+        close(pump->event);
+    free(pump->polls);
+}
+
+void pump_wake(struct pump *pump)
+{
+    if (atomic_exchange(&pump->asleep, false)) {
+        ssize_t ignored = write(pump->event, &(uint64_t){1}, sizeof(uint64_t));
+        (void)ignored;
+    }
+}
+
+int pump_send(struct net_backend *net, const struct iovec *iov, int count)
+{
+    struct pump *pump = (struct pump *)net;
+
+    int err = frame_ring_put(&pump->to_host, iov, count, sizeof(struct net_header));
+    if (err == -EAGAIN) {
+        atomic_store(&pump->starved, true);
+        /* The ring may have been emptied before the flag was set: then nobody would call. */
+        err = frame_ring_put(&pump->to_host, iov, count, sizeof(struct net_header));
+    }
+    if (err != -EMSGSIZE)
+        pump_wake(pump);
+    return err;
+}
+
+ssize_t pump_receive(struct net_backend *net, const struct iovec *iov, int count)
+{
+    struct pump *pump = (struct pump *)net;
+
+    ssize_t size = frame_ring_take(&pump->to_guest, iov, count, sizeof(struct net_header));
+    if (atomic_load(&pump->waiting) && frame_ring_count(&pump->to_guest) < LOW_WATER &&
+        atomic_exchange(&pump->waiting, false))
+        pump_wake(pump);
+    return size;
+}
+
+size_t pump_add_poll(struct pump *pump, int fd, short events)
+{
+    if (pump->poll_count == PUMP_POLLS_MAX)
+        return 0;
+    pump->polls[pump->poll_count] = (struct pollfd){.fd = fd, .events = events};
+    return pump->poll_count++;
+}
+
+/* Sleep, unless something came up while the thread looked around for the last time. */
+static void wait_for_work(struct pump *pump, int timeout)
+{
+    uint64_t ignored;
+
+    atomic_store(&pump->asleep, true);
+    if (atomic_load(&pump->stopping) || (pump->choked && !atomic_load(&pump->waiting)) ||
+        (!pump->blocked && frame_ring_count(&pump->to_host)))
+        timeout = 0;
+    poll(pump->polls, pump->poll_count, timeout);
+    atomic_store(&pump->asleep, false);
+    if (pump->polls[0].revents && read(pump->event, &ignored, sizeof ignored) < 0)
+        return; /* somebody is a little late with setting it */
+}
+
+static void run_once(struct pump *pump)
+{
+    pump->choked = frame_ring_count(&pump->to_guest) >= HIGH_WATER;
+    atomic_store(&pump->waiting, pump->choked);
+    pump->polls[0] = (struct pollfd){.fd = pump->event, .events = POLLIN};
+    pump->poll_count = 1;
+    wait_for_work(pump, pump->ops->prepare(pump));
+    if (atomic_load(&pump->stopping))
+        return;
+    pump->ops->work(pump);
+    bool fed = frame_ring_count(&pump->to_host) < FRAME_RING_SLOTS &&
+               atomic_exchange(&pump->starved, false);
+    if (fed || frame_ring_count(&pump->to_guest))
+        pump->client.ready(pump->client.context);
+}
+
+static void *run(void *context)
+{
+    struct pump *pump = context;
+
+    while (!atomic_load(&pump->stopping))
+        run_once(pump);
+    return NULL;
+}
+
+int pump_start(struct net_backend *net, const struct net_client *client, struct uhyve_error *error)
+{
+    struct pump *pump = (struct pump *)net;
+    sigset_t all, old;
+
+    pump->client = *client;
+    sigfillset(&all); /* signals are for the threads that expect them */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int err = pthread_create(&pump->thread, NULL, run, pump);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (err)
+        return error_set(error, UHYVE_STATUS_FAILED, err,
+                         "cannot start a thread for the network: %s", strerror(err));
+    pump->has_thread = true;
+    return 0;
+}

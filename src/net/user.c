@@ -1,0 +1,235 @@
+/*
+ * The back end `user`: a network for which nobody needs to be root. Connections of the guest become
+ * sockets of this process, which libslirp sees to (user_slirp.h), on a thread of its own (pump.h).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "net/pump.h"
+#include "net/user.h"
+#include "net/user_filter.h"
+#include "net/user_slirp.h"
+#include "util/error.h"
+
+/* More than an Ethernet's, since there is none: data becomes that of the host's sockets. */
+#define MTU        16384
+#define FRAME_MAX  (14 + 4 + MTU)
+#define BATCH      64 /* frames of the guest between two looks at the sockets */
+#define TIMERS_MAX 8
+#define NEVER      INT64_MAX
+#define MINUTE     60000 /* ms */
+
+struct user_timer {
+    bool used;
+    int64_t expires; /* ms of the clock below */
+    SlirpTimerCb callback;
+    void *context;
+};
+
+struct user {
+    struct pump pump;
+    struct user_slirp slirp;
+    struct user_filter filter;
+    struct user_timer timers[TIMERS_MAX];
+    uint8_t frame[FRAME_MAX]; /* on its way to libslirp */
+};
+
+/* Callbacks of libslirp, on its thread. */
+
+static ssize_t put_frame(const void *bytes, size_t size, void *context)
+{
+    struct user *user = context;
+    const struct iovec iov = {(void *)(uintptr_t)bytes, size}; /* only read */
+
+    user_filter_note(&user->filter, bytes, size);
+    /* If there is no room the frame is lost, as on a wire. */
+    frame_ring_put(&user->pump.to_guest, &iov, 1, 0);
+    return (ssize_t)size;
+}
+
+static void ignore_guest_error(const char *text, void *context)
+{
+}
+
+static int64_t get_clock(void *context)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void *new_timer(SlirpTimerCb callback, void *timer_context, void *context)
+{
+    struct user *user = context;
+
+    for (size_t i = 0; i < TIMERS_MAX; i++)
+        if (!user->timers[i].used) {
+            user->timers[i] = (struct user_timer){true, NEVER, callback, timer_context};
+            return &user->timers[i];
+        }
+    return NULL; /* there is one of them, for router advertisements */
+}
+
+static void free_timer(void *timer, void *context)
+{
+    if (timer)
+        ((struct user_timer *)timer)->used = false;
+}
+
+static void set_timer(void *timer, int64_t expires, void *context)
+{
+    if (timer)
+        ((struct user_timer *)timer)->expires = expires;
+}
+
+static void ignore_fd(int fd, void *context)
+{
+}
+
+static void notify(void *context)
+{
+    pump_wake(context);
+}
+
+static const SlirpCb callbacks = {
+    .send_packet = put_frame,
+    .guest_error = ignore_guest_error,
+    .clock_get_ns = get_clock,
+    .timer_new = new_timer,
+    .timer_free = free_timer,
+    .timer_mod = set_timer,
+    .register_poll_fd = ignore_fd,
+    .unregister_poll_fd = ignore_fd,
+    .notify = notify,
+};
+
+static int add_poll(int fd, int events, void *context)
+{
+    int flags = (events & SLIRP_POLL_IN ? POLLIN : 0) | (events & SLIRP_POLL_OUT ? POLLOUT : 0) |
+                (events & SLIRP_POLL_PRI ? POLLPRI : 0);
+    return (int)pump_add_poll(context, fd, (short)flags);
+}
+
+static int get_events(int index, void *context)
+{
+    static const struct {
+        int slirp;
+        short poll;
+    } flags[] = {
+        {SLIRP_POLL_IN, POLLIN},   {SLIRP_POLL_OUT, POLLOUT}, {SLIRP_POLL_PRI, POLLPRI},
+        {SLIRP_POLL_ERR, POLLERR}, {SLIRP_POLL_HUP, POLLHUP},
+    };
+    const struct user *user = context;
+    int events = 0;
+
+    /* Index 0 is that of sockets which found no place. */
+    if (index <= 0 || (size_t)index >= user->pump.poll_count)
+        return 0;
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (user->pump.polls[index].revents & flags[i].poll)
+            events |= flags[i].slirp;
+    return events;
+}
+
+/* Milliseconds until the next timer, at most `timeout`. */
+static int until_timer(struct user *user, uint32_t timeout)
+{
+    int64_t now = get_clock(user) / 1000000, wait = timeout < MINUTE ? timeout : MINUTE;
+
+    for (size_t i = 0; i < TIMERS_MAX; i++)
+        if (user->timers[i].used && user->timers[i].expires != NEVER) {
+            int64_t left = user->timers[i].expires - now;
+            left = left > 0 ? left : 0;
+            wait = left < wait ? left : wait;
+        }
+    return (int)wait;
+}
+
+static void run_timers(struct user *user)
+{
+    int64_t now = get_clock(user) / 1000000;
+
+    for (size_t i = 0; i < TIMERS_MAX; i++)
+        if (user->timers[i].used && user->timers[i].expires <= now) {
+            user->timers[i].expires = NEVER;
+            user->timers[i].callback(user->timers[i].context);
+        }
+}
+
+static int user_prepare(struct pump *pump)
+{
+    struct user *user = (struct user *)pump;
+    uint32_t timeout = UINT32_MAX;
+
+    if (!pump->choked)
+        user->slirp.fill(user->slirp.slirp, &timeout, add_poll, user);
+    return until_timer(user, timeout);
+}
+
+static void user_work(struct pump *pump)
+{
+    struct user *user = (struct user *)pump;
+    const struct iovec iov = {user->frame, sizeof user->frame};
+    ssize_t size;
+
+    for (unsigned i = 0; i < BATCH && (size = frame_ring_take(&pump->to_host, &iov, 1, 0)) > 0; i++)
+        if (user_filter_permits(&user->filter, user->frame, (size_t)size))
+            user->slirp.input(user->slirp.slirp, user->frame, (int)size);
+    if (!pump->choked)
+        user->slirp.poll(user->slirp.slirp, 0, get_events, user);
+    run_timers(user);
+}
+
+static const struct pump_ops user_pump_ops = {.prepare = user_prepare, .work = user_work};
+
+static void user_close(struct net_backend *net)
+{
+    struct user *user = (struct user *)net;
+
+    pump_stop(&user->pump);
+    user_slirp_close(&user->slirp);
+    pump_release(&user->pump);
+    free(user);
+}
+
+static const struct net_ops user_ops = {
+    .name = "user",
+    .calls = user_slirp_calls,
+    .start = pump_start,
+    .send = pump_send,
+    .receive = pump_receive,
+    .close = user_close,
+};
+
+int net_user_open(const struct uhyve_net *config, const struct log *log, struct net_backend **net,
+                  struct uhyve_error *error)
+{
+    struct user *user = calloc(1, sizeof *user);
+
+    if (!user)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    user->pump.net.ops = &user_ops;
+    user->pump.net.info = (struct net_info){
+        .mtu = MTU,
+        .frame_max = sizeof(struct net_header) + FRAME_MAX,
+    };
+    int err = pump_init(&user->pump, &user_pump_ops);
+    if (err)
+        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s", strerror(-err));
+    else
+        err = user_slirp_open(&user->slirp, config, MTU, &callbacks, user, error);
+    if (err) {
+        user_close(&user->pump.net);
+        return err;
+    }
+    /* What came of preparations is not for the guest. */
+    user->pump.to_guest.count = 0;
+    for (size_t i = 0; i < config->forward_count; i++)
+        log_info(log, "%s port %u of the host goes to port %u of the guest",
+                 config->forwards[i].udp ? "UDP" : "TCP", config->forwards[i].host_port,
+                 config->forwards[i].guest_port);
+    *net = &user->pump.net;
+    return 0;
+}

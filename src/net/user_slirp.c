@@ -1,0 +1,178 @@
+#include "net/user_slirp.h"
+
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "util/error.h"
+
+#define LIBRARY "libslirp.so.0"
+
+#define ETHERNET_SIZE 14
+#define IPV4_SIZE     20
+
+const struct sandbox_call user_slirp_calls[] = {
+    SANDBOX_CALL(socket, SANDBOX_EQUAL(0, AF_INET)),
+    SANDBOX_CALL(socket, SANDBOX_EQUAL(0, AF_INET6)),
+    SANDBOX_CALL(bind),
+    SANDBOX_CALL(connect),
+    SANDBOX_CALL(listen),
+    SANDBOX_CALL(accept),
+    SANDBOX_CALL(accept4),
+    SANDBOX_CALL(shutdown),
+    SANDBOX_CALL(sendto),
+    SANDBOX_CALL(recvfrom),
+    SANDBOX_CALL(sendmsg),
+    SANDBOX_CALL(recvmsg),
+    SANDBOX_CALL(setsockopt),
+    SANDBOX_CALL(getsockopt),
+    SANDBOX_CALL(getsockname),
+    SANDBOX_CALL(getpeername),
+    SANDBOX_CALL(fcntl),
+    SANDBOX_CALL(ioctl, SANDBOX_EQUAL(1, FIONREAD)),
+    SANDBOX_CALL(ioctl, SANDBOX_EQUAL(1, FIONBIO)),
+    /* Has /etc/resolv.conf changed? It is read once, see learn_resolver. */
+    SANDBOX_CALL(newfstatat),
+    SANDBOX_END,
+};
+
+static int load(struct user_slirp *user, struct uhyve_error *error)
+{
+    const struct {
+        const char *name;
+        void **function;
+    } functions[] = {
+        {"slirp_new", (void **)&user->new},
+        {"slirp_cleanup", (void **)&user->cleanup},
+        {"slirp_pollfds_fill", (void **)&user->fill},
+        {"slirp_pollfds_poll", (void **)&user->poll},
+        {"slirp_input", (void **)&user->input},
+        {"slirp_add_hostxfwd", (void **)&user->forward},
+    };
+
+    user->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (!user->library)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOENT,
+                         "--net user needs the library " LIBRARY
+                         ", which is not there (install the package libslirp0, or libslirp)");
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        *functions[i].function = dlsym(user->library, functions[i].name);
+        if (!*functions[i].function)
+            return error_set(error, UHYVE_STATUS_FAILED, ENOSYS,
+                             "--net user needs version 4.5 or newer of the library " LIBRARY
+                             " (this one has no %s)",
+                             functions[i].name);
+    }
+    return 0;
+}
+
+static bool parse_address(const char *text, uint16_t port, struct sockaddr_storage *address,
+                          socklen_t *size)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)address;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
+
+    *address = (struct sockaddr_storage){0};
+    if (strchr(text, ':')) {
+        *v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(port)};
+        *size = sizeof *v6;
+        return inet_pton(AF_INET6, text, &v6->sin6_addr) == 1;
+    }
+    *v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port)};
+    *size = sizeof *v4;
+    /* No address: all of the host, and for the guest the one that DHCP gives. */
+    return !*text || inet_pton(AF_INET, text, &v4->sin_addr) == 1;
+}
+
+static int add_forward(struct user_slirp *user, const struct uhyve_forward *forward,
+                       struct uhyve_error *error)
+{
+    struct sockaddr_storage host, guest;
+    socklen_t host_size, guest_size;
+    const char *kind = forward->udp ? "UDP" : "TCP";
+    char host_text[64] = "";
+
+    if (*forward->host_address)
+        snprintf(host_text, sizeof host_text, " of %.45s", forward->host_address);
+    if (!parse_address(forward->host_address, forward->host_port, &host, &host_size) ||
+        !parse_address(forward->guest_address, forward->guest_port, &guest, &guest_size) ||
+        host.ss_family != guest.ss_family)
+        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
+                         "cannot forward %s port %u%s: the addresses of host and guest must both "
+                         "be IPv4 or both IPv6",
+                         kind, forward->host_port, host_text);
+    errno = EADDRINUSE;
+    if (user->forward(user->slirp, (struct sockaddr *)&host, host_size, (struct sockaddr *)&guest,
+                      guest_size, forward->udp ? SLIRP_HOSTFWD_UDP : 0) == 0)
+        return 0;
+    int err = errno;
+    const char *remedy = err == EADDRINUSE ? "end the program that uses it, or choose another port"
+                         : err == EACCES   ? "choose one from 1024 on"
+                                           : "does the host have this address?";
+    return error_set(error, UHYVE_STATUS_FAILED, err,
+                     "cannot forward %s port %u%s to the guest: %s (%s)", kind, forward->host_port,
+                     host_text, strerror(err), remedy);
+}
+
+/*
+ * libslirp reads /etc/resolv.conf when the guest first sends something to its DNS server, and not
+ * again before that file changes. By then this process may not open files any more. So send
+ * something now: a UDP packet for port 0, which no host lets out.
+ */
+static void learn_resolver(struct user_slirp *user)
+{
+    static const uint8_t frame[ETHERNET_SIZE + IPV4_SIZE + 8] = {
+        0x52, 0x55, 10, 0,  5, 1, 2, 0, 0,  0,  0,    1,    0x08, 0x00, /* Ethernet */
+        0x45, 0,    0,  28, 0, 0, 0, 0, 64, 17, 0x5c, 0xcd, 10,   0,
+        5,    3,    10, 0,  5, 2,       /* IPv4 */
+        0x80, 0,    0,  0,  0, 8, 0, 0, /* UDP */
+    };
+    user->input(user->slirp, frame, sizeof frame);
+}
+
+int user_slirp_open(struct user_slirp *user, const struct uhyve_net *config, uint16_t mtu,
+                    const SlirpCb *callbacks, void *context, struct uhyve_error *error)
+{
+    SlirpConfig network = {
+        .version = 1,
+        .in_enabled = true,
+        .vnetwork.s_addr = inet_addr("10.0.5.0"),
+        .vnetmask.s_addr = inet_addr("255.255.255.0"),
+        .vhost.s_addr = inet_addr("10.0.5.1"),
+        .vnameserver.s_addr = inet_addr("10.0.5.2"),
+        .vdhcp_start.s_addr = inet_addr("10.0.5.3"),
+        .in6_enabled = true,
+        .vprefix_len = 64,
+        .vhostname = "hermit",
+        .if_mtu = mtu,
+        .if_mru = mtu,
+    };
+
+    *user = (struct user_slirp){0};
+    inet_pton(AF_INET6, "fd00:a:5::", &network.vprefix_addr6);
+    inet_pton(AF_INET6, "fd00:a:5::1", &network.vhost6);
+    inet_pton(AF_INET6, "fd00:a:5::2", &network.vnameserver6);
+    int err = load(user, error);
+    if (err)
+        return err;
+    user->slirp = user->new (&network, callbacks, context);
+    if (!user->slirp)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM,
+                         "the library " LIBRARY " cannot make a network");
+    for (size_t i = 0; i < config->forward_count && !err; i++)
+        err = add_forward(user, &config->forwards[i], error);
+    if (!err)
+        learn_resolver(user);
+    return err;
+}
+
+void user_slirp_close(struct user_slirp *user)
+{
+    if (user->slirp)
+        user->cleanup(user->slirp);
+    user->slirp = NULL;
+    /* The library stays: GLib does not bear being unloaded. */
+}

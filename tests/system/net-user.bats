@@ -1,0 +1,93 @@
+#!/usr/bin/env bats
+# The network card without privileges: user-mode networks and sockets. The host's side is a network
+# namespace of the test's own, where all ports are free.
+
+load helpers
+
+PEER=$(dirname "$GUESTS")/tests/net/net-peer
+
+setup() {
+    common_setup
+    skip_unless_kvm
+    skip_if_nested "the emulated machine has no network tools"
+}
+
+# user_session COMMAND... -- UHYVE ARGUMENT...: like tap-session, without a tap interface. The peer
+# talks to ports of the host.
+user_session() {
+    run_limited "$top/tests/net/tap-session" -n -a 127.0.0.1 "$PEER" "$@"
+    ((status != 77)) || skip "$(head -n 1 "$WORK/stdout")"
+}
+
+# All services of the guest.
+published=(-p 5:5/udp -p 6:6/udp -p 7:7/udp -p 7:7 -p 9:9 -p 19:19 -p 80:80)
+
+@test "published ports lead to the guest, without an option for the network" {
+    # Checksums take a processor that is emulated too long for more.
+    local bulk=()
+    [[ $UHYVE_TEST_ACCEL == kvm ]] && ! kvm_is_native || bulk=("discard 2" "endless 2")
+    user_session wait "udp-echo 20 1000" "http 50" "http 200/50" "tcp-echo 200000" "${bulk[@]}" \
+        "end 4" -- "$UHYVE" "${published[@]}" "$(guest net-server-v2)" -- -- 10.0.5.3
+    expect_status 4
+    expect_stdout_line '^ready '
+    expect_no_stderr
+}
+
+@test "forwarded ports of --net user, and a driver that starts again" {
+    user_session wait "tcp-echo 20000" restart wait "tcp-echo 20000" "end 0" -- \
+        "$UHYVE" --net user,hostfwd=tcp:127.0.0.1:7-:7,hostfwd=udp::7-10.0.5.3:7,hostfwd=udp::6-:6,hostfwd=udp::5-:5 \
+        "$(guest net-server-v2)" -- -- 10.0.5.3
+    expect_status 0
+    (($(grep -c '^ready' "$WORK/stdout") == 2))
+}
+
+@test "under --file-isolation strict and none" {
+    for isolation in strict none; do
+        [[ $isolation == none ]] || can_isolate || continue
+        user_session wait "http 20" "end 0" -- \
+            "$UHYVE" --file-isolation "$isolation" "${published[@]}" "$(guest net-server-v2)"
+        expect_status 0
+    done
+}
+
+# Whether the kernel has what 'strict' needs.
+can_isolate() {
+    "$UHYVE" --file-isolation strict "$(guest hello-v2)" >/dev/null 2>&1
+}
+
+@test "a port in use is named" {
+    user_session -- bash -c '
+        "$1" -p 80:80 "$2" & first=$!
+        until grep -q "^ready" stdout; do sleep 0.05; done
+        "$1" -p 80:80 "$2"
+        status=$?
+        kill $first
+        exit $status' - "$UHYVE" "$(guest net-server-v2)"
+    expect_status 125
+    expect_stderr_line '^uhyve: error: cannot forward TCP port 80 to the guest: Address already in use'
+}
+
+@test "captures hold the frames, and do not overwrite" {
+    user_session wait "udp-echo 5 100" "end 0" -- \
+        "$UHYVE" --net-dump frames.pcap "${published[@]}" "$(guest net-server-v2)"
+    expect_status 0
+    [[ $(od -An -tx4 -N4 frames.pcap) == *a1b23c4d ]]
+    (($(stat -c %s frames.pcap) > 1000))
+    cp frames.pcap before
+    run_uhyve --net user --net-dump frames.pcap "$(guest net-server-v2)"
+    expect_status 125
+    expect_one_error "cannot create the capture 'frames.pcap': File exists"
+    cmp frames.pcap before
+}
+
+@test "a socket that nobody listens at" {
+    run_uhyve --net socket:nobody "$(guest net-server-v2)"
+    expect_status 125
+    expect_one_error "cannot connect to socket 'nobody': .*start the other side first"
+}
+
+@test "a guest without traffic ends at once when it is stopped" {
+    run_limited timeout -s TERM 1 "$UHYVE" --net user "$(guest net-server-v2)"
+    expect_status 124
+    expect_stdout_line '^ready '
+}
