@@ -164,8 +164,8 @@ void virtqueue_publish(struct virtqueue *queue)
     store(&queue->used[RING_INDEX], queue->published);
 }
 
-/* Orders what was stored before against what is loaded after. The sanitizer knows no fences; with it
- * an atomic operation of the same effect on the processor takes its place. */
+/* Orders what was stored before against what is loaded after. The sanitizer knows no fences; with
+ * it an atomic operation of the same effect on the processor takes its place. */
 static void fence(void)
 {
 #ifdef __SANITIZE_THREAD__
