@@ -334,12 +334,12 @@ static bool get_xsave(const struct gdb_registers *registers, const struct gdb_re
 
 bool gdb_register_get(const struct gdb_registers *registers, unsigned number, uint8_t *to)
 {
-    const struct gdb_register *entry = &registers_table[number];
     const uint8_t *state = (const uint8_t *)&registers->state;
     uint32_t word;
 
     if (number >= COUNT(registers_table))
         return false;
+    const struct gdb_register *entry = &registers_table[number];
     switch (entry->kind) {
     case STATE:
         memcpy(to, state + entry->at, entry->size);
