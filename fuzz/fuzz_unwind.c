@@ -17,8 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     unwind_open(&tables, data, size);
     if (!tables.eh_frame.data && !tables.debug_frame.data) {
-        tables.eh_frame = (struct unwind_section){data, size / 2, 0x1000};
-        tables.debug_frame = (struct unwind_section){data + size / 2, size - size / 2, 0};
+        tables.eh_frame = (struct image_section){data, size / 2, 0x1000};
+        tables.debug_frame = (struct image_section){data + size / 2, size - size / 2, 0};
     }
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         struct unwind_registers at = {.known = 0x1ffff};

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "image/lines.h"
 #include "util/checked.h"
 
 static bool read_word(const struct guest_view *view, gva_t address, uint64_t *value)
@@ -198,10 +199,38 @@ size_t backtrace_walk(const struct guest_view *view, const struct x86_state *sta
     return walk_rest(view, &at, BACKTRACE_SCAN_OTHER, true, frames, count);
 }
 
+static void find_places(const struct guest_view *view, const struct frame *frames, size_t count,
+                        struct line_place *places)
+{
+    for (size_t i = 0; i < count; i++)
+        places[i] = (struct line_place){
+            .address = frames[i].address - (frames[i].origin != FRAME_RIP) - view->load_offset};
+    if (view->file)
+        lines_find(view->file, view->file_size, places, count);
+}
+
+static void add_place(const struct line_place *place, struct text *text)
+{
+    if (place->line)
+        text_printf(text, " at %s:%u", place->file, place->line);
+}
+
+void backtrace_add_place(const struct guest_view *view, const struct frame *frame,
+                         struct text *text)
+{
+    struct line_place place;
+
+    find_places(view, frame, 1, &place);
+    add_place(&place, text);
+}
+
 void backtrace_format(const struct guest_view *view, const struct frame *frames, size_t count,
                       struct text *text)
 {
+    struct line_place places[BACKTRACE_FRAMES];
     unsigned number = 0;
+
+    find_places(view, frames, count, places);
     for (size_t i = 0; i < count; i++) {
         const struct frame *frame = &frames[i];
         if (frame->earlier && !frames[i - 1].earlier)
@@ -213,6 +242,7 @@ void backtrace_format(const struct guest_view *view, const struct frame *frames,
         text_printf(text, " 0x%016llx", (unsigned long long)frame->address);
         guest_view_describe(view, frame->address, frame->address - (frame->origin != FRAME_RIP),
                             text);
+        add_place(&places[i], text);
         text_add(text, "\n");
     }
 }

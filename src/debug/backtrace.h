@@ -42,6 +42,10 @@ struct frame {
 size_t backtrace_walk(const struct guest_view *view, const struct x86_state *state,
                       struct frame frames[BACKTRACE_FRAMES]);
 
+/* Add " at FILE:LINE", where the frame is in the source, if the image tells. */
+void backtrace_add_place(const struct guest_view *view, const struct frame *frame,
+                         struct text *text);
+
 /* Add one line for each frame; guesses have a question mark for a number. */
 void backtrace_format(const struct guest_view *view, const struct frame *frames, size_t count,
                       struct text *text);

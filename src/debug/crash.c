@@ -157,6 +157,7 @@ static void add_culprit(const struct crash *crash, const struct frame *frames, s
         text_printf(text, "%s function:", crash->panic->exception ? "faulting" : "panicking");
         guest_view_describe(crash->view, frames[i].address,
                             frames[i].address - (frames[i].origin != FRAME_RIP), text);
+        backtrace_add_place(crash->view, &frames[i], text);
         text_add(text, "\n");
         return;
     }

@@ -22,9 +22,11 @@ struct guest_view {
     void *context;
     const struct symbols *symbols;      /* may be NULL */
     const struct unwind_tables *unwind; /* may be NULL */
-    uint64_t load_offset;               /* guest-virtual minus image address; 0 for ET_EXEC */
-    gva_t kernel_start;                 /* the kernel image in guest memory is */
-    gva_t kernel_end;                   /* [kernel_start, kernel_end) */
+    const void *file;                   /* the image's, for places in the source; may be NULL */
+    size_t file_size;
+    uint64_t load_offset; /* guest-virtual minus image address; 0 for ET_EXEC */
+    gva_t kernel_start;   /* the kernel image in guest memory is */
+    gva_t kernel_end;     /* [kernel_start, kernel_end) */
 };
 
 /* Inside an executable part of the kernel; without symbols: inside the kernel. */

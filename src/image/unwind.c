@@ -1,9 +1,6 @@
 #include "image/unwind.h"
 
-#include <elf.h>
 #include <string.h>
-
-#include "util/checked.h"
 
 #define STATES_MAX 8 /* DW_CFA_remember_state within each other */
 
@@ -118,7 +115,7 @@ static uint64_t take_pointer(struct cursor *cursor, uint8_t encoding, uint64_t a
 
 /* The contents of the entry at `offset` and what follows: false at the end. *id is its second word
  * and *id_offset where that is. */
-static bool open_entry(const struct unwind_section *section, size_t offset, struct cursor *content,
+static bool open_entry(const struct image_section *section, size_t offset, struct cursor *content,
                        uint64_t *id, size_t *id_offset, size_t *next)
 {
     struct cursor cursor = {section->data + offset, section->data + section->size, false};
@@ -139,7 +136,7 @@ static bool open_entry(const struct unwind_section *section, size_t offset, stru
     return !cursor.bad;
 }
 
-static bool read_common(const struct unwind_section *section, bool is_eh, size_t offset,
+static bool read_common(const struct image_section *section, bool is_eh, size_t offset,
                         struct common *common)
 {
     struct cursor cursor;
@@ -188,7 +185,7 @@ static bool read_common(const struct unwind_section *section, bool is_eh, size_t
 }
 
 /* The entry of the function that has `pc`. */
-static bool find_entry(const struct unwind_section *section, bool is_eh, uint64_t pc,
+static bool find_entry(const struct image_section *section, bool is_eh, uint64_t pc,
                        struct entry *entry)
 {
     struct cursor cursor;
@@ -427,43 +424,8 @@ bool unwind_step(const struct unwind_tables *tables, uint64_t pc,
     return run(&machine, entry.program) && apply(&machine.now, registers, read, context);
 }
 
-/* The section's place, if its contents are in the file as they are. */
-static void take_section(struct unwind_section *section, const uint8_t *image, size_t size,
-                         const Elf64_Shdr *header)
-{
-    if (header->sh_type == SHT_NOBITS || header->sh_flags & SHF_COMPRESSED ||
-        !range_inside(header->sh_offset, header->sh_size, size))
-        return;
-    *section = (struct unwind_section){image + header->sh_offset, (size_t)header->sh_size,
-                                       header->sh_addr};
-}
-
 void unwind_open(struct unwind_tables *tables, const void *image, size_t size)
 {
-    const uint8_t *data = image;
-    Elf64_Ehdr elf;
-    Elf64_Shdr names, header;
-
-    *tables = (struct unwind_tables){0};
-    if (size < sizeof elf)
-        return;
-    memcpy(&elf, data, sizeof elf);
-    if (memcmp(elf.e_ident, ELFMAG, SELFMAG) != 0 || elf.e_ident[EI_CLASS] != ELFCLASS64 ||
-        elf.e_shentsize != sizeof header || elf.e_shstrndx >= elf.e_shnum ||
-        !range_inside(elf.e_shoff, (uint64_t)elf.e_shnum * sizeof header, size))
-        return;
-    memcpy(&names, data + elf.e_shoff + elf.e_shstrndx * sizeof names, sizeof names);
-    if (!range_inside(names.sh_offset, names.sh_size, size) || names.sh_type == SHT_NOBITS)
-        return;
-    for (unsigned i = 0; i < elf.e_shnum; i++) {
-        memcpy(&header, data + elf.e_shoff + i * sizeof header, sizeof header);
-        if (header.sh_name >= names.sh_size)
-            continue;
-        const char *name = (const char *)data + names.sh_offset + header.sh_name;
-        size_t room = (size_t)(names.sh_size - header.sh_name);
-        if (room >= 10 && memcmp(name, ".eh_frame", 10) == 0)
-            take_section(&tables->eh_frame, data, size, &header);
-        else if (room >= 13 && memcmp(name, ".debug_frame", 13) == 0)
-            take_section(&tables->debug_frame, data, size, &header);
-    }
+    tables->eh_frame = section_find(image, size, ".eh_frame");
+    tables->debug_frame = section_find(image, size, ".debug_frame");
 }

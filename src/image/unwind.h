@@ -13,14 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct unwind_section {
-    const uint8_t *data; /* NULL: the image has none */
-    size_t size;
-    uint64_t address;
-};
+#include "image/section.h"
 
 struct unwind_tables {
-    struct unwind_section eh_frame, debug_frame;
+    struct image_section eh_frame, debug_frame;
 };
 
 /* Registers in DWARF's order for x86_64: rax rdx rcx rbx rsi rdi rbp rsp r8 ... r15. */

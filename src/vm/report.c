@@ -59,7 +59,7 @@ static const char *make_report(struct uhyve_vm *vm, struct crash *crash, const c
 {
     struct symbols symbols = {0};
     struct unwind_tables unwind = {0};
-    const struct guest_view view = {
+    struct guest_view view = {
         .read = read_guest,
         .context = vm,
         .symbols = &symbols,
@@ -81,6 +81,8 @@ static const char *make_report(struct uhyve_vm *vm, struct crash *crash, const c
     if (image) {
         symbols_read(&symbols, image, vm->image.size);
         unwind_open(&unwind, image, vm->image.size);
+        view.file = image;
+        view.file_size = vm->image.size;
     }
     crash_report(crash, &vm->report);
     symbols_free(&symbols);

@@ -97,7 +97,7 @@ has_registers() {
         crash panic
         expect_status 255
         expect_stderr_line '^uhyve: error: the guest ended in error: panic at src/main.rs:6:5: index out of bounds$'
-        expect_stderr_line '^panicking function: crash_app::trouble\+0x'
+        expect_stderr_line '^panicking function: crash_app::trouble\+0x.* at .*crash\.c:[0-9]+$'
         crash panic-old
         expect_status 255
         expect_stderr_line "ended in error: panic at src/old.rs:12:34: it's over\$"
