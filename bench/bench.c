@@ -25,6 +25,7 @@
 /* Comparisons against it carry a ratio; "-" stands for a figure that stands alone. */
 #define NATIVE        "the same code as a program of the host"
 #define TCG           "the same code under QEMU's TCG"
+#define QEMU_NET      "QEMU, same guest and back end"
 #define BARE_PROGRAM  "bare KVM program (bench/bare_kvm.c)"
 #define FILE_PROGRAM  "the same loop on the host (bench/native_file.c)"
 #define PLAIN_PROGRAM "uhyve built without tracing"
@@ -66,6 +67,10 @@ static const struct bench benches[] = {
     {"direct_tcg_compute_sse2", "Mop/s", "-", TCG, bench_direct_tcg_sse2},
     {"vmm_memory_mib", "MiB", "< 2", "-", bench_vmm_memory},
     {"binary_kib", "KiB", "< 500", "-", bench_binary},
+    {"net_tap_throughput", "MB/s", "ratio > 1", QEMU_NET, bench_net_tap_throughput},
+    {"net_tap_latency", "us", "ratio < 1", QEMU_NET, bench_net_tap_latency},
+    {"net_user_throughput", "MB/s", "ratio > 1", QEMU_NET, bench_net_user_throughput},
+    {"net_user_latency", "us", "ratio < 1", QEMU_NET, bench_net_user_latency},
 };
 #define BENCH_COUNT (sizeof(benches) / sizeof(benches[0]))
 

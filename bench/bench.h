@@ -18,7 +18,7 @@
 #define BENCH_MEMORY_UHYVE "512M"
 #define BENCH_MEMORY_BARE  "512"
 
-#define BENCH_ARGS_MAX 16
+#define BENCH_ARGS_MAX 24
 
 struct bench_config {
     const char *uhyve;  /* the program under test */
@@ -51,6 +51,8 @@ bench_function bench_startup, bench_startup_4cpu, bench_exit_wall, bench_boot_de
 bench_function bench_pio_exit, bench_pio_in, bench_trace_off;
 bench_function bench_profile_overhead;
 bench_function bench_vmm_memory, bench_binary;
+bench_function bench_net_tap_throughput, bench_net_tap_latency;
+bench_function bench_net_user_throughput, bench_net_user_latency;
 bench_function bench_file_read, bench_file_write;
 bench_function bench_direct_trap, bench_direct_patched, bench_direct_hypercall;
 bench_function bench_direct_page_fault, bench_direct_hello, bench_direct_image;

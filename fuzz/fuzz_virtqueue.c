@@ -3,8 +3,8 @@
  * comes out of them must lie in guest memory, and be no longer than a chain can be.
  *
  * Input: log2 of the queue size (1 byte), how many chains to take before looking ahead (1 byte),
- * capacity of the I/O vector (1 byte), then the guest's memory: descriptor table at its start,
- * available ring, used ring.
+ * capacity of the I/O vector (1 byte), then the guest's memory: available ring, right behind it the
+ * descriptor table, used ring at DEVICE.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +15,6 @@
 
 #define MEMORY_BASE UINT64_C(0x10000)
 #define MEMORY_SIZE 16384
-#define DRIVER      (MEMORY_BASE + 4096)
 #define DEVICE      (MEMORY_BASE + 8192)
 
 static void require(int condition)
@@ -55,8 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     virtqueue_reset(&queue);
     queue.size = (uint16_t)(1u << data[0] % 9);
     queue.event_index = data[0] & 0x80;
-    queue.descriptors = MEMORY_BASE;
-    queue.driver = DRIVER;
+    queue.driver = MEMORY_BASE;
+    queue.descriptors = (MEMORY_BASE + 2 * (3 + (uint64_t)queue.size) + 15) & ~UINT64_C(15);
     queue.device = DEVICE;
     require(virtqueue_enable(&queue));
     unsigned capacity = data[2] ? data[2] : VIRTQUEUE_SIZE_MAX;

@@ -58,8 +58,10 @@ static uint64_t run_patched(uint64_t count)
 static uint64_t run_hypercalls(uint64_t count)
 {
     uint64_t start = cpu_tsc();
-    for (uint64_t i = 0; i < count; i++)
+    for (uint64_t i = 0; i < count; i++) {
         hypercall_v2(HERMIT_V2_SERIAL_READ_BYTE, 0);
+        __asm__ volatile(SOMETHING_ELSE);
+    }
     return cpu_tsc() - start;
 }
 

@@ -9,19 +9,23 @@
  */
 #include <stdbool.h>
 
+#include "lib/apic.h"
 #include "lib/args.h"
 #include "lib/boot.h"
 #include "lib/card.h"
 #include "lib/cpu.h"
+#include "lib/ioapic.h"
 #include "lib/pci.h"
 #include "lib/smp.h"
 #include "lib/tap.h"
 #include "lib/text.h"
+#include "lib/trap.h"
 
-#define TYPE_NETWORK  1
-#define REGISTERS     256
-#define DEFAULT_BAR   UINT64_C(0xfe00000c)
-#define FLAG_INDIRECT 4
+#define TYPE_NETWORK     1
+#define REGISTERS        256
+#define DEFAULT_BAR      UINT64_C(0xfe00000c)
+#define FLAG_INDIRECT    4
+#define INTERRUPT_VECTOR 0x2b
 
 static struct virtio_device device;
 static struct virtio_queue queues[2]; /* receive, send */
@@ -421,6 +425,44 @@ static bool random_rings(void)
     return true;
 }
 
+static volatile unsigned interrupts;
+
+static void ignore_interrupt(const struct trap_frame *frame)
+{
+    (void)frame;
+    interrupts++;
+    apic_end_of_interrupt();
+}
+
+/* A handler that does not read the ISR: the line stays active. The rest of the guest must get
+ * somewhere all the same. */
+static bool interrupts_without_a_handler(void)
+{
+    static bool ready;
+    unsigned line = pci_read(device.function, PCI_INTERRUPT_LINE, 1), before = interrupts;
+    uint64_t end = cpu_tsc() + 200 * (uint64_t)boot_tsc_khz();
+
+    if (!ready) {
+        trap_init();
+        apic_init();
+        trap_handle(INTERRUPT_VECTOR, ignore_interrupt);
+        ready = true;
+    }
+    for (uint16_t i = 0; i < 8; i++) {
+        describe(0, i, buffer(i), 2048, VIRTIO_WRITE, 0);
+        virtio_offer(&queues[0], i);
+    }
+    ring(0);
+    ioapic_route(line, INTERRUPT_VECTOR, true);
+    while (cpu_tsc() < end) {
+        cpu_interrupts_on();
+        cpu_pause();
+        cpu_interrupts_off();
+    }
+    ioapic_mask(line);
+    return interrupts != before && works();
+}
+
 static const struct {
     const char *name;
     bool (*attack)(void);
@@ -447,6 +489,7 @@ static const struct {
     {"queues in strange places", queues_in_strange_places},
     {"any status", any_status},
     {"random rings", random_rings},
+    {"interrupts that nobody handles", interrupts_without_a_handler},
 };
 
 #define ATTACKS (sizeof attacks / sizeof *attacks)

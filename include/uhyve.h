@@ -286,6 +286,17 @@ struct uhyve_exit_count {
     const uint64_t *per_cpu; /* cpu_count entries */
 };
 
+/* What went through the guest's network card. Bytes are those of Ethernet frames. */
+struct uhyve_net_stats {
+    uint64_t received_frames, received_bytes; /* by the guest */
+    uint64_t received_lost;                   /* too large for the guest's buffers */
+    uint64_t sent_frames, sent_bytes;
+    uint64_t sent_lost;  /* made no sense, or were not taken */
+    uint64_t doorbells;  /* how often the guest told the card to look at its queues */
+    uint64_t interrupts; /* how often the card interrupted the guest */
+    uint64_t stalls;     /* how often frames had to wait for buffers of the guest */
+};
+
 /* Times are nanoseconds; 0 where the run did not get that far. */
 struct uhyve_stats {
     const char *accel;
@@ -298,6 +309,8 @@ struct uhyve_stats {
     const struct uhyve_exit_count *exits;
     size_t exit_count;
     uint64_t peak_memory; /* peak resident memory of this process, bytes */
+    bool has_net;         /* there is a network card */
+    struct uhyve_net_stats net;
 };
 
 struct uhyve_vm;

@@ -10,6 +10,10 @@
 /* Once on each CPU, after trap_init. Ends the VM with a message if there is no x2APIC. */
 void apic_init(void);
 
+/* The same for CPU 0 of a guest that needs nothing but interrupts of devices and does with an older
+ * APIC, too. */
+void apic_init_for_lines(void);
+
 /* APIC ID of this CPU; uhyve makes it equal to the CPU index. */
 uint32_t apic_id(void);
 

@@ -48,7 +48,7 @@ void card_route_interrupts(enum card_interrupts interrupts)
         return;
     if (!traps_ready) {
         trap_init();
-        apic_init();
+        apic_init_for_lines();
         traps_ready = true;
     }
     trap_handle(INTERRUPT_VECTOR, on_interrupt);

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Interrupts of this line raise `vector` on the CPU with APIC ID 0: while it is asserted (`level`),
- * or when it becomes so. */
+/* Interrupts of this line raise `vector` on the CPU with APIC ID 0: while it is asserted (`level`,
+ * active low, as PCI has it), or when it becomes so. */
 void ioapic_route(unsigned line, unsigned vector, bool level);
 void ioapic_mask(unsigned line);
 

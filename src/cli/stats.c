@@ -81,6 +81,28 @@ static void add_time(struct text *text, const char *name, uint64_t nanoseconds)
     text_add(text, "\n");
 }
 
+static void add_direction(struct text *text, const char *name, uint64_t frames, uint64_t bytes,
+                          uint64_t lost)
+{
+    char buffer[32];
+
+    text_printf(text, "  %s: %" PRIu64 " frames, %s", name, frames,
+                text_format_size(buffer, sizeof buffer, bytes));
+    if (lost)
+        text_printf(text, ", %" PRIu64 " lost", lost);
+    text_add(text, "\n");
+}
+
+static void add_net(struct text *text, const struct uhyve_net_stats *net)
+{
+    text_add(text, "Network:\n");
+    add_direction(text, "received", net->received_frames, net->received_bytes, net->received_lost);
+    add_direction(text, "sent", net->sent_frames, net->sent_bytes, net->sent_lost);
+    text_printf(
+        text, "  doorbells: %" PRIu64 ", interrupts: %" PRIu64 ", waits for buffers: %" PRIu64 "\n",
+        net->doorbells, net->interrupts, net->stalls);
+}
+
 void stats_format_text(struct text *text, const struct uhyve_stats *stats)
 {
     char buffer[32];
@@ -99,6 +121,8 @@ void stats_format_text(struct text *text, const struct uhyve_stats *stats)
     add_time(text, "loading the kernel:", stats->load_ns);
     add_time(text, "until first instruction:", stats->first_ns);
     add_time(text, "until the guest's end:", stats->exit_ns);
+    if (stats->has_net)
+        add_net(text, &stats->net);
     text_printf(text, "Accelerator: %s\nPeak memory: %s\n", stats->accel,
                 text_format_size(buffer, sizeof buffer, stats->peak_memory));
 }
@@ -126,6 +150,29 @@ static void json_add_numbers(struct text *text, const uint64_t *numbers, size_t 
     text_add(text, "]");
 }
 
+static void json_add_net(struct text *text, const struct uhyve_net_stats *net)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } fields[] = {
+        {"received_frames", net->received_frames},
+        {"received_bytes", net->received_bytes},
+        {"received_lost", net->received_lost},
+        {"sent_frames", net->sent_frames},
+        {"sent_bytes", net->sent_bytes},
+        {"sent_lost", net->sent_lost},
+        {"doorbells", net->doorbells},
+        {"interrupts", net->interrupts},
+        {"stalls", net->stalls},
+    };
+
+    text_add(text, ",\"net\":{");
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        text_printf(text, "%s\"%s\":%" PRIu64, i ? "," : "", fields[i].name, fields[i].value);
+    text_add(text, "}");
+}
+
 void stats_format_json(struct text *text, const struct uhyve_stats *stats,
                        const struct uhyve_result *result)
 {
@@ -149,5 +196,8 @@ void stats_format_json(struct text *text, const struct uhyve_stats *stats,
         json_add_numbers(text, stats->exits[i].per_cpu, stats->cpu_count);
         text_add(text, "}");
     }
-    text_add(text, "}}\n");
+    text_add(text, "}");
+    if (stats->has_net)
+        json_add_net(text, &stats->net);
+    text_add(text, "}\n");
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "console/sink.h"
 #include "debug/call_text.h"
@@ -23,6 +24,7 @@ struct cpu_trace {
 
 struct trace {
     bool selected[CALL_NAMES_MAX];
+    bool net; /* the network card's queues, too */
     bool summary;
     uint64_t start;
     unsigned cpu_count;
@@ -36,8 +38,11 @@ struct trace {
 static void select_calls(struct trace *trace, const char *name, size_t size, bool on, bool *known)
 {
     unsigned group = call_group_find(name, size);
+    bool net = size == 3 && (!memcmp(name, "net", 3) || !memcmp(name, "all", 3));
 
-    *known = group != 0;
+    *known = group != 0 || net;
+    if (net)
+        trace->net = on;
     for (size_t i = 0; i < call_name_count; i++) {
         bool same = strlen(call_names[i].name) == size && !memcmp(call_names[i].name, name, size);
         if (same || call_names[i].groups & group) {
@@ -58,7 +63,7 @@ static int refuse_name(const char *name, size_t size, struct uhyve_error *error)
         text_printf(&names, " %s", call_names[i].name);
     int err = error_set(error, UHYVE_STATUS_USAGE, EINVAL,
                         "the trace filter has an unknown name '%s' (use summary, the groups all "
-                        "file path desc serial process, or the calls%s)",
+                        "file path desc serial process net, or the calls%s)",
                         shown, names.failed ? "" : names.data);
     text_free(&names);
     return err;
@@ -147,6 +152,24 @@ static void write_line(struct trace *trace, unsigned cpu, const struct call_reco
     call_format(record, &text);
     text_printf(&text, " <%" PRIu64 ".%09" PRIu64 ">\n", record->duration_ns / 1000000000,
                 record->duration_ns % 1000000000);
+    write_text(trace, &text);
+    text_free(&text);
+}
+
+bool trace_selects_net(const struct trace *trace)
+{
+    return trace->net && !trace->summary;
+}
+
+void trace_net(struct trace *trace, const char *what)
+{
+    struct text text = {0};
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    uint64_t at = (ns - trace->start) / 1000;
+    text_printf(&text, "%3" PRIu64 ".%06" PRIu64 " net   %s\n", at / 1000000, at % 1000000, what);
     write_text(trace, &text);
     text_free(&text);
 }

@@ -29,6 +29,10 @@ void trace_call_begin(struct trace *trace, unsigned cpu, struct call_history *hi
 /* When it is complete. */
 void trace_call_end(struct trace *trace, unsigned cpu, struct call_record *record);
 
+/* The network: a line for `text`, if the filter selects it (the word net). From any thread. */
+bool trace_selects_net(const struct trace *trace);
+void trace_net(struct trace *trace, const char *text);
+
 /* After the last call: what was still gathered, and the table. All vCPU threads have ended. */
 void trace_finish(struct trace *trace);
 

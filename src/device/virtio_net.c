@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "device/virtio_net_card.h"
@@ -76,6 +79,17 @@ void virtio_net_wake(struct virtio_net *net)
     (void)ignored; /* it is set already if this fails */
 }
 
+void virtio_net_trace_text(struct virtio_net *net, const char *format, ...)
+{
+    char text[128];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    net->trace(net->trace_context, text);
+}
+
 static void start_direction(struct net_direction *direction)
 {
     atomic_store(&direction->running, direction->queue->enabled);
@@ -119,6 +133,7 @@ static void driver_ready(struct virtio *virtio)
     unlock_both(net);
     log_info(net->log, "the guest's network driver is ready, features 0x%llx",
              (unsigned long long)virtio->features);
+    virtio_net_trace(net, "driver ready, features 0x%llx", (unsigned long long)virtio->features);
     virtio_net_wake(net);
 }
 
@@ -137,6 +152,7 @@ static void notify(struct virtio *virtio, unsigned queue)
     struct virtio_net *net = from_virtio(virtio);
 
     net_count(&net->doorbells, 1);
+    virtio_net_trace(net, "doorbell of queue %u", queue);
     if (queue == QUEUE_SEND) {
         virtio_net_send(net);
     } else if (atomic_load(&net->receive.blocked)) {
@@ -176,23 +192,46 @@ static short wanted_events(struct virtio_net *net)
     return events;
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* As long as no interrupt has been handled, take it away now and then. Returns when to look again,
+ * in milliseconds; -1: there is no need. */
+static int watch_interrupts(struct virtio_net *net, int64_t *next, bool *away)
+{
+    bool running = atomic_load(&net->receive.running) || atomic_load(&net->send.running);
+
+    if (!running || atomic_load(&net->virtio.handled))
+        return -1;
+    int64_t now = now_ms();
+    if (now >= *next) {
+        *next = now + HANDLER_INTERVAL_MS;
+        *away = !*away;
+        virtio_hold_back(&net->virtio, *away);
+    }
+    return (int)(*next - now);
+}
+
 static void *work(void *argument)
 {
     struct virtio_net *net = argument;
-    bool away = false;
+    int64_t next = 0;
+    bool away = true;
 
     while (!atomic_load(&net->stopping)) {
-        bool running = atomic_load(&net->receive.running) || atomic_load(&net->send.running);
-        bool watch = running && !atomic_load(&net->virtio.handled);
+        int timeout = watch_interrupts(net, &next, &away);
         short events = wanted_events(net);
         /* An error would be reported without being asked for. */
         struct pollfd fds[] = {
             {.fd = net->wake_fd, .events = POLLIN},
             {.fd = events ? net->backend->fd : -1, .events = events},
         };
-        int count = poll(fds, 2, watch ? HANDLER_INTERVAL_MS : -1);
-        if (count == 0)
-            virtio_hold_back(&net->virtio, away = !away);
+        if (poll(fds, 2, timeout) < 0)
+            continue;
         if (fds[0].revents) {
             uint64_t ignored;
             if (read(net->wake_fd, &ignored, sizeof ignored) < 0 && errno != EAGAIN)
@@ -243,6 +282,8 @@ int virtio_net_create(const struct virtio_net_config *config, struct net_backend
     }
     net->backend = backend;
     net->log = config->log;
+    net->trace = config->trace;
+    net->trace_context = config->trace_context;
     virtio_init(&net->virtio, &identity, &ops, config->ram, &config->line, config->log);
     fill_config(net->virtio.config, &backend->info);
     init_direction(&net->receive, &net->virtio.queues[QUEUE_RECEIVE]);
@@ -304,17 +345,17 @@ struct pci_function *virtio_net_function(struct virtio_net *net)
     return &net->virtio.pci;
 }
 
-void virtio_net_get_counts(struct virtio_net *net, struct virtio_net_counts *counts)
+void virtio_net_get_stats(struct virtio_net *net, struct uhyve_net_stats *stats)
 {
-    *counts = (struct virtio_net_counts){
-        .received = atomic_load(&net->receive.frames),
+    *stats = (struct uhyve_net_stats){
+        .received_frames = atomic_load(&net->receive.frames),
         .received_bytes = atomic_load(&net->receive.bytes),
         .received_lost = atomic_load(&net->receive.lost),
-        .sent = atomic_load(&net->send.frames),
+        .sent_frames = atomic_load(&net->send.frames),
         .sent_bytes = atomic_load(&net->send.bytes),
         .sent_lost = atomic_load(&net->send.lost),
-        .interrupts = atomic_load(&net->virtio.interrupts),
         .doorbells = atomic_load(&net->doorbells),
+        .interrupts = atomic_load(&net->virtio.interrupts),
         .stalls = atomic_load(&net->receive.blocks),
     };
 }

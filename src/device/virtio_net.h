@@ -24,15 +24,9 @@ struct virtio_net_config {
     struct virtio_line line;
     uint8_t interrupt_line; /* as the guest reads it */
     gpa_t bar0;
-};
-
-/* What happened so far. A frame's bytes are without its header. */
-struct virtio_net_counts {
-    uint64_t received, received_bytes, received_lost;
-    uint64_t sent, sent_bytes, sent_lost;
-    uint64_t interrupts;
-    uint64_t doorbells;
-    uint64_t stalls; /* the guest had no buffer for a frame */
+    /* Called with what happens in the queues, from any thread. NULL: nobody wants to know. */
+    void (*trace)(void *context, const char *text);
+    void *trace_context;
 };
 
 /* Takes the back end over when it succeeds. Returns 0 or -errno with *error filled. */
@@ -54,7 +48,7 @@ const struct sandbox_call *virtio_net_calls(const struct virtio_net *net);
 /* For the bus. */
 struct pci_function *virtio_net_function(struct virtio_net *net);
 
-/* From any thread. */
-void virtio_net_get_counts(struct virtio_net *net, struct virtio_net_counts *counts);
+/* What happened so far. From any thread. */
+void virtio_net_get_stats(struct virtio_net *net, struct uhyve_net_stats *stats);
 
 #endif

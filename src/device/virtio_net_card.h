@@ -40,6 +40,8 @@ struct virtio_net {
     struct virtio virtio;
     struct net_backend *backend;
     const struct log *log;
+    void (*trace)(void *context, const char *text);
+    void *trace_context;
     struct net_direction receive, send;
     bool merge_buffers; /* NET_F_MRG_RXBUF; protected by receive.lock */
     atomic_bool backend_ended;
@@ -65,6 +67,15 @@ void virtio_net_wake(struct virtio_net *net);
  */
 void virtio_net_receive(struct virtio_net *net);
 void virtio_net_send(struct virtio_net *net);
+
+/* For the call trace; the arguments are looked at only if there is one. */
+void virtio_net_trace_text(struct virtio_net *net, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+#define virtio_net_trace(net, ...)                                                                 \
+    do {                                                                                           \
+        if ((net)->trace)                                                                          \
+            virtio_net_trace_text(net, __VA_ARGS__);                                               \
+    } while (0)
 
 static inline void net_count(atomic_uint_least64_t *counter, uint64_t value)
 {

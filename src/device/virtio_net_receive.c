@@ -87,6 +87,8 @@ static void deliver(struct virtio_net *net, struct room *room, size_t size)
     } while (rest);
     copy(room, offsetof(struct net_header, buffers), (uint8_t *)&used, sizeof used, true);
     virtqueue_publish(queue);
+    virtio_net_trace(net, "received %zu bytes in %u buffer%s", size - sizeof(struct net_header),
+                     used, used == 1 ? "" : "s");
     net_count(&net->receive.frames, 1);
     net_count(&net->receive.bytes, size - sizeof(struct net_header));
 }
@@ -104,6 +106,7 @@ static bool wait_for_buffers(struct virtio_net *net, const struct room *room)
     atomic_store(&receive->blocked, true);
     if (!virtqueue_want_notifications(receive->queue, (uint16_t)room->chain_count)) {
         net_count(&receive->blocks, 1);
+        virtio_net_trace(net, "no buffer to receive into");
         return false;
     }
     virtqueue_refuse_notifications(receive->queue);
@@ -128,8 +131,11 @@ static void take(struct virtio_net *net, struct room *room, size_t size)
         deliver(net, room, size);
     else if (!fits && net->merge_buffers && room->chain_count < CHAINS_MAX)
         hold(net, room, size);
-    else
+    else {
         net_count(&net->receive.lost, 1);
+        virtio_net_trace(net, "lost %zu bytes for the guest, whose buffers have %llu", size,
+                         (unsigned long long)room->bytes);
+    }
 }
 
 static bool receive_frame(struct virtio_net *net, struct room *room)

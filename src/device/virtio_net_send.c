@@ -110,6 +110,9 @@ static bool send_batch(struct virtio_net *net)
             return false;
         }
         atomic_store(&send->blocked, false);
+        virtio_net_trace(net, "sent %llu bytes%s%s",
+                         (unsigned long long)chain.out_bytes - sizeof(struct net_header),
+                         err ? ", lost: " : "", err ? strerror(-err) : "");
         if (err) {
             net_count(&send->lost, 1);
         } else {

@@ -22,6 +22,18 @@ static void set_line(void *context, bool level)
                   last ? " (further ones are not reported)" : "");
 }
 
+#ifdef UHYVE_TRACE
+static void trace(void *context, const char *text)
+{
+    struct uhyve_vm *vm = context;
+    if (vm->trace && trace_selects_net(vm->trace))
+        trace_net(vm->trace, text);
+}
+#define TRACE(vm) ((vm)->params.trace ? trace : NULL)
+#else
+#define TRACE(vm) NULL
+#endif
+
 /* Drivers of earlier kernels do not work with what is here (spec/boot.md sections 13 and 15). */
 static int check_kernel(const struct uhyve_vm *vm, struct uhyve_error *error)
 {
@@ -58,6 +70,8 @@ int vm_devices_create(struct uhyve_vm *vm, struct uhyve_error *error)
         .line = {set_line, vm},
         .interrupt_line = NET_INTERRUPT_LINE,
         .bar0 = NET_BAR0,
+        .trace = TRACE(vm),
+        .trace_context = vm,
     };
     struct net_backend *backend;
 

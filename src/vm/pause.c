@@ -200,10 +200,12 @@ void pause_left(struct vcpu *vcpu, const struct accel_exit *exit)
 
     pthread_mutex_lock(&vcpu->vm->pause->lock);
     cpu->incomplete = exit->kind == ACCEL_EXIT_IO || exit->kind == ACCEL_EXIT_MMIO;
-    if (cpu->incomplete && !exit->queued)
-        take_state(vcpu);
-    if (cpu->incomplete)
+    /* Whatever is to be done now can take long: a crash, too, waits for a slow reader of output. */
+    if (exit->kind != ACCEL_EXIT_INTERRUPTED && exit->kind != ACCEL_EXIT_DEBUG) {
+        if (exit->kind != ACCEL_EXIT_IO || !exit->queued)
+            take_state(vcpu);
         move_to(vcpu, PAUSE_CALL);
+    }
     pthread_mutex_unlock(&vcpu->vm->pause->lock);
 }
 
@@ -241,9 +243,9 @@ void pause_crashed(struct vcpu *vcpu, enum gdb_signal signal, const struct x86_s
         struct pause_cpu *cpu = pause_of(vcpu);
         cpu->event = (struct pause_event){.kind = PAUSE_CRASH, .signal = signal};
         cpu->held = true;
+        take_state(vcpu); /* where the processor was reset, at least that is seen */
         if (state)
             cpu->state = *state;
-        cpu->state_valid = state != NULL;
         event_add(pause->notify_fd);
         park(vcpu);
         move_to(vcpu, PAUSE_CALL);

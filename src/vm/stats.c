@@ -63,5 +63,8 @@ void uhyve_get_stats(struct uhyve_vm *vm, struct uhyve_stats *stats)
         .exits = vm->rows,
         .exit_count = fill_rows(vm),
         .peak_memory = (uint64_t)usage.ru_maxrss * 1024,
+        .has_net = vm->devices.net != NULL,
     };
+    if (stats->has_net)
+        virtio_net_get_stats(vm->devices.net, &stats->net);
 }

@@ -10,6 +10,7 @@
  *     latency COUNT        bytes there and back on one connection: prints microseconds for one
  *     discard MIB          sends to the guest: prints MB/s
  *     endless MIB          receives from the guest: prints MB/s
+ *     bulk MIB             both, one after the other: prints MB/s over all
  *     end DIGIT            ends the guest with this exit code
  *     restart              has the guest reset its card
  *     flood COUNT          datagrams to UDP port 9, as fast as can be
@@ -201,7 +202,7 @@ static int latency(long count)
 }
 
 /* The end of the connection is the guest's word that it has all. */
-static int discard(size_t mib)
+static double discard(size_t mib)
 {
     int fd = open_socket(SOCK_STREAM, PORT_DISCARD);
     double start = now();
@@ -211,18 +212,22 @@ static int discard(size_t mib)
     shutdown(fd, SHUT_WR);
     if (recv(fd, in, 1, 0) != 0)
         fail("end of the connection");
-    printf("%.1f\n", (double)(mib << 20) / 1e6 / (now() - start));
-    return 0;
+    return now() - start;
 }
 
-static int endless(size_t mib)
+static double endless(size_t mib)
 {
     int fd = open_socket(SOCK_STREAM, PORT_ENDLESS);
     double start = now();
 
     for (size_t left = mib << 20; left; left -= CHUNK)
         receive_all(fd, in, CHUNK);
-    printf("%.1f\n", (double)(mib << 20) / 1e6 / (now() - start));
+    return now() - start;
+}
+
+static int print_rate(size_t mib, double seconds)
+{
+    printf("%.1f\n", (double)(mib << 20) / 1e6 / seconds);
     return 0;
 }
 
@@ -287,9 +292,11 @@ static int run(int argc, char **argv)
     if (strcmp(command, "latency") == 0)
         return latency(number);
     if (strcmp(command, "discard") == 0)
-        return discard((size_t)number);
+        return print_rate((size_t)number, discard((size_t)number));
     if (strcmp(command, "endless") == 0)
-        return endless((size_t)number);
+        return print_rate((size_t)number, endless((size_t)number));
+    if (strcmp(command, "bulk") == 0)
+        return print_rate(2 * (size_t)number, discard((size_t)number) + endless((size_t)number));
     if (strcmp(command, "end") == 0)
         return end(first);
     if (strcmp(command, "restart") == 0)

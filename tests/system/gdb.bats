@@ -30,6 +30,12 @@ skip_unless_hardware_breakpoints() {
 start() {
     image=$(guest "$1")
     shift
+    start_image "$image" "$@"
+}
+
+# The same with the path of an image, which $image names.
+start_image() {
+    shift
     local words=()
     (($# == 0)) || words=(-- -- "$@")
     : >stderr # of the guest before
@@ -86,11 +92,12 @@ expect_gdb() {
     }
 }
 
-expect_no_gdb() {
-    if grep -Eq -e "$1" gdb; then
-        echo "expected of gdb no line like: $1"
-        return 1
-    fi
+# Wait for such a line.
+await() {
+    for _ in $(seq 500); do
+        ! grep -Eq -e "$1" gdb || return 0
+        sleep 0.02
+    done
 }
 
 @test "break main works without further ado, for every kind of image" {
@@ -164,14 +171,14 @@ expect_no_gdb() {
     (($(grep -c '^1: x/i' gdb) == 3))
 }
 
-@test "memory: short reads, writes, breakpoints out of sight" {
+@test "memory: short reads, writes" {
     skip_unless_breakpoints
     start debug-v2
-    debug 'break *twice' 'x/2xb &twice' continue 'x/2xb &twice' \
+    debug 'break *twice' continue 'x/2xb &twice' \
         'set var WATCH = 0x1122334455667788' 'x/2xw &WATCH' 'print *(char *)0x123456789000' \
         'set var *(char *)0x123456789000 = 1' 'dump binary memory code &main ((char *)&main)+64' kill
     finish
-    (($(grep -c 'twice>:.*0x55.*0x48' gdb) == 2))
+    expect_gdb 'twice>:.*0x55.*0x48'
     expect_gdb 'WATCH>:.*0x55667788.*0x11223344'
     (($(grep -c 'Cannot access memory at address 0x123456789000' gdb) == 2))
     (($(stat -c %s code) == 64))
@@ -344,6 +351,72 @@ expect_no_gdb() {
     cat second
     ! grep -q 'Thread\|0x' second
     expect_stderr_line 'a second debugger was turned away'
+}
+
+@test "GDB's machine interface, which VS Code uses" {
+    skip_unless_breakpoints
+    options=(-c 2)
+    start debug-v2 both
+    : >gdb
+    {
+        printf '%s\n' '1-gdb-set mi-async on' "2-file-exec-and-symbols $image" \
+            "3-target-select remote localhost:$port" '4-break-insert -f main' '5-exec-continue'
+        await '^\*stopped,reason="breakpoint-hit"'
+        printf '%s\n' '6-stack-list-frames' '7-exec-next'
+        await '^\*stopped,reason="end-stepping-range"'
+        echo 8-exec-continue
+        await '^8\^running'
+        sleep 0.3
+        echo 9-exec-interrupt
+        await '^\*stopped,reason="signal-received"'
+        printf '%s\n' 10-thread-info '11-data-evaluate-expression visits>0' \
+            '12-gdb-set var finish=1' 13-exec-continue
+        await '^\*stopped,reason="exited'
+        echo 14-gdb-exit
+    } | timeout -s KILL "$UHYVE_TEST_LIMIT" gdb -nx --interpreter=mi >gdb 2>&1
+    sed 's/^/gdb: /' gdb
+    finish
+    expect_status 0
+    expect_gdb '^\*stopped,reason="breakpoint-hit".*func="main"'
+    expect_gdb '^6\^done,stack=\[frame=\{level="0".*func="main"'
+    expect_gdb '^\*stopped,reason="end-stepping-range"'
+    expect_gdb '^\*stopped,reason="signal-received",signal-name="SIGINT"'
+    expect_gdb '^10\^done,threads=\[.*name="CPU 1"'
+    expect_gdb '^11\^done,value="1"'
+    expect_gdb '^\*stopped,reason="exited-normally"'
+}
+
+@test "lldb" {
+    skip_unless_breakpoints
+    command -v lldb >/dev/null || skip "lldb is not installed"
+    start debug-v2
+    timeout -s KILL "$UHYVE_TEST_LIMIT" lldb --no-lldbinit -b -o "target create $image" \
+        -o "gdb-remote 127.0.0.1:$port" -o 'breakpoint set -n twice' -o continue -o bt \
+        -o 'frame variable' -o 'thread step-over' -o 'watchpoint set variable WATCH' -o continue \
+        -o 'watchpoint delete 1' -o continue >gdb 2>&1 </dev/null
+    sed 's/^/lldb: /' gdb
+    finish
+    expect_status 0
+    expect_gdb 'stop reason = breakpoint 1\.1'
+    expect_gdb 'locals at debug\.c'
+    expect_gdb '^\(int\) number = 5'
+    expect_gdb 'stop reason = step over'
+    expect_gdb '^new value: 2'
+    expect_gdb 'exited with status = 0'
+}
+
+@test "a real kernel" {
+    skip_unless_breakpoints
+    image rusty_demo
+    options=(-e A=1 -e B=2 -e C=3 -e D=4 -e E=5)
+    start_image "$image"
+    debug 'break main' continue 'stepi' 'print $fs_base != 0' 'watch *(long *)$sp' continue \
+        'info threads' kill
+    finish
+    expect_status 0
+    expect_gdb '^Breakpoint 1, 0x[0-9a-f]+ in main \(\)'
+    expect_gdb '^\$1 = 1$'
+    expect_gdb '^New value = '
 }
 
 @test "messages, and ports that cannot be used" {

@@ -59,6 +59,23 @@ values() {
     done
 }
 
+@test "neither have those of the network, the profiler and the debugger" {
+    local net=()
+    skip_if_sanitized
+    "$UHYVE" --net=user "$(guest hello-v2)" >user 2>&1 && net=(--net=user)
+    start spin-forever-v2 -c 2 "${net[@]}" --profile=profile --trace-file trace
+    (($(ls "/proc/$vmm/task" | wc -l) >= 3 + ${#net[@]}))
+    [[ $(values Seccomp) == 2 && $(values CapEff) =~ ^0+$ ]]
+    stop
+    "$UHYVE" -c 2 --gdb-port="$WORK/gdb" "$(guest hello-v2)" >stdout 2>stderr 3>&- &
+    vmm=$!
+    for _ in $(seq 500); do
+        [[ ! -S gdb ]] || (($(ls "/proc/$vmm/task" | wc -l) < 3)) || break
+        sleep 0.02
+    done
+    [[ $(values Seccomp) == 2 && $(values CapEff) =~ ^0+$ ]]
+}
+
 @test "each layer can be left out" {
     skip_if_sanitized
     start spin-forever-v2 --no-seccomp

@@ -97,14 +97,36 @@ talk() {
     expect_status 124
 }
 
+@test "statistics count what went through the card" {
+    tap_session wait "udp-echo 10 100" "end 0" -- "$UHYVE" --stats --net tap "$(guest net-server-v2)"
+    expect_status 0
+    expect_stdout_line '^  received: [0-9]{2,} frames, [0-9.]+ KiB$'
+    expect_stdout_line '^  sent: [0-9]{2,} frames, [0-9.]+ KiB$'
+    tap_session wait "end 0" -- "$UHYVE" --stats=json --net tap "$(guest net-server-v2)"
+    expect_stdout_line '"net":\{"received_frames":[1-9]'
+}
+
+@test "the trace shows the queues" {
+    tap_session wait "udp-echo 1 100" "end 0" -- \
+        "$UHYVE" --trace=net --net tap "$(guest net-server-v2)"
+    expect_status 0
+    expect_stderr_line '^ +[0-9.]+ net   driver ready, features 0x[0-9a-f]+$'
+    expect_stderr_line 'net   doorbell of queue 1$'
+    expect_stderr_line 'net   received 142 bytes in 1 buffer$'
+    expect_stderr_line 'net   sent 142 bytes$'
+    ! grep -q cpu0 "$WORK/stderr" || return 1
+    tap_session wait "end 0" -- "$UHYVE" --trace=process --net tap "$(guest net-server-v2)"
+    ! grep -q 'net  ' "$WORK/stderr" || return 1
+}
+
 @test "a driver that means harm" {
     local seconds=${UHYVE_TEST_HOSTILE_SECONDS:-1}
     # Broadcasts need no answer to a question for the guest's address.
     UHYVE_TEST_LIMIT=$((UHYVE_TEST_LIMIT + seconds)) tap_session -a 10.0.5.255 \
         "trickle $((seconds + 6))" -- "$UHYVE" -c 2 --net tap "$(guest net-hostile-v2)" -- -- "$seconds"
     expect_status 0
-    expect_stdout_line '^ok 23 - the card works after [0-9]+ attacks$'
-    expect_stdout_line '^1..23$'
+    expect_stdout_line '^ok 24 - the card works after [0-9]+ attacks$'
+    expect_stdout_line '^1..24$'
     (($(wc -l <"$WORK/stderr") <= 8))
 }
 

@@ -843,6 +843,38 @@ static void statistics_as_json(void **state)
     text_free(&text);
 }
 
+static void statistics_of_the_network(void **state)
+{
+    struct text text = {0};
+    struct uhyve_result result = {.outcome = UHYVE_EXITED};
+    struct uhyve_stats stats = some_stats;
+
+    stats_format_text(&text, &stats);
+    assert_null(strstr(text.data, "Network"));
+    stats.has_net = true;
+    stats.net = (struct uhyve_net_stats){.received_frames = 1,
+                                         .received_bytes = 1536,
+                                         .received_lost = 3,
+                                         .sent_frames = 4,
+                                         .sent_bytes = 5,
+                                         .doorbells = 7,
+                                         .interrupts = 8,
+                                         .stalls = 9};
+    text.size = 0;
+    stats_format_text(&text, &stats);
+    assert_non_null(strstr(text.data, "Network:\n"
+                                      "  received: 1 frames, 1.5 KiB, 3 lost\n"
+                                      "  sent: 4 frames, 5 bytes\n"
+                                      "  doorbells: 7, interrupts: 8, waits for buffers: 9\n"));
+    text.size = 0;
+    stats_format_json(&text, &stats, &result);
+    assert_non_null(strstr(text.data, "},\"net\":{\"received_frames\":1,\"received_bytes\":1536,"
+                                      "\"received_lost\":3,\"sent_frames\":4,\"sent_bytes\":5,"
+                                      "\"sent_lost\":0,\"doorbells\":7,\"interrupts\":8,"
+                                      "\"stalls\":9}}\n"));
+    text_free(&text);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, enter_directory, leave_directory)
 
 int main(void)
@@ -873,6 +905,7 @@ int main(void)
         TEST(durations),
         TEST(statistics_as_text),
         TEST(statistics_as_json),
+        TEST(statistics_of_the_network),
     };
     unit_keep_output_format();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,20 +151,25 @@ static bool is_site(const struct accel_vm *vm, gpa_t gpa)
     return at < vm->site_count && code_site(vm, at) >> 8 == gpa;
 }
 
-/* Insert in order. vCPUs search the table meanwhile: it stays sorted and complete at every step. */
+/* vCPUs search the list meanwhile, and start over if it changes: engine/mmu.c. */
+static void change_sites(struct accel_vm *vm)
+{
+    __atomic_fetch_add(&vm->header->site_sequence, 1, __ATOMIC_SEQ_CST);
+}
+
 bool code_add_site(struct accel_vm *vm, gpa_t gpa, uint8_t byte)
 {
     uint64_t *sites = (uint64_t *)(void *)(vm->control + DIRECT_SITES);
-    uint64_t site = gpa << 8 | byte;
-    uint32_t count = vm->site_count, at = count;
+    uint32_t at = vm->site_count;
 
-    if (count >= DIRECT_SITES_MAX)
+    if (vm->site_count >= DIRECT_SITES_MAX)
         return false;
-    __atomic_store_n(&sites[count], UINT64_MAX, __ATOMIC_RELAXED);
-    __atomic_store_n(&vm->header->site_count, ++vm->site_count, __ATOMIC_RELEASE);
-    for (; at > 0 && sites[at - 1] > site; at--)
-        __atomic_store_n(&sites[at], sites[at - 1], __ATOMIC_RELEASE);
-    __atomic_store_n(&sites[at], site, __ATOMIC_RELEASE);
+    change_sites(vm);
+    for (; at > 0 && code_site(vm, at - 1) >> 8 > gpa; at--)
+        __atomic_store_n(&sites[at], code_site(vm, at - 1), __ATOMIC_RELAXED);
+    __atomic_store_n(&sites[at], gpa << 8 | byte, __ATOMIC_RELAXED);
+    __atomic_store_n(&vm->header->site_count, ++vm->site_count, __ATOMIC_RELAXED);
+    change_sites(vm);
     return true;
 }
 
@@ -174,9 +179,11 @@ void code_remove_site(struct accel_vm *vm, gpa_t gpa)
 
     if (!is_site(vm, gpa))
         return;
+    change_sites(vm);
     for (uint32_t at = code_find_site(vm, gpa) + 1; at < vm->site_count; at++)
-        __atomic_store_n(&sites[at - 1], sites[at], __ATOMIC_RELEASE);
-    __atomic_store_n(&vm->header->site_count, --vm->site_count, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&sites[at - 1], code_site(vm, at), __ATOMIC_RELAXED);
+    __atomic_store_n(&vm->header->site_count, --vm->site_count, __ATOMIC_RELAXED);
+    change_sites(vm);
 }
 
 void code_original(struct accel_vm *vm, gpa_t gpa, void *copy, size_t size)

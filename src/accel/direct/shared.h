@@ -251,6 +251,7 @@ struct direct_header {
 
     /* Set by the VMM at any time, values before counts. */
     uint32_t site_count;
+    uint32_t site_sequence;          /* odd while sites are added or removed */
     uint64_t area_address;           /* of the trampolines, as the guest sees them; 0: none */
     uint64_t zeros_start, zeros_end; /* reads as zero without memory */
 

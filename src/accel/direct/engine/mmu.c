@@ -191,13 +191,37 @@ bool mmu_write(struct cpu *cpu, uint64_t gva, const void *from, unsigned size)
     return true;
 }
 
-/* Index of the first site at or above `gpa`. */
-static uint32_t find_site(uint64_t gpa)
+/*
+ * Sites move in their list while it is searched, when the VMM adds or removes one. Each is whole at
+ * any moment, but one may be missed: then the search starts over.
+ */
+static uint32_t sites_begin(void)
 {
-    uint32_t low = 0, high = __atomic_load_n(&engine.header->site_count, __ATOMIC_ACQUIRE);
+    uint32_t sequence;
+
+    while ((sequence = __atomic_load_n(&engine.header->site_sequence, __ATOMIC_ACQUIRE)) & 1)
+        __asm__ volatile("pause");
+    return sequence;
+}
+
+static bool sites_changed(uint32_t sequence)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&engine.header->site_sequence, __ATOMIC_RELAXED) != sequence;
+}
+
+static uint64_t site_at(uint32_t index)
+{
+    return __atomic_load_n(&engine.sites[index], __ATOMIC_RELAXED);
+}
+
+/* Index of the first of `count` sites at or above `gpa`. */
+static uint32_t first_site(uint64_t gpa, uint32_t count)
+{
+    uint32_t low = 0, high = count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (engine.sites[middle] >> 8 < gpa)
+        if (site_at(middle) >> 8 < gpa)
             low = middle + 1;
         else
             high = middle;
@@ -207,35 +231,47 @@ static uint32_t find_site(uint64_t gpa)
 
 static void restore_patched(uint64_t gpa, uint8_t *bytes, unsigned size)
 {
-    uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_ACQUIRE);
-    for (uint32_t i = find_site(gpa); i < count && (engine.sites[i] >> 8) - gpa < size; i++) {
-        uint8_t *byte = &bytes[(engine.sites[i] >> 8) - gpa];
-        /* If the guest has written something else there, that counts. */
-        if (*byte == DIRECT_TRAP)
-            *byte = (uint8_t)engine.sites[i];
-    }
+    uint32_t sequence;
+
+    do {
+        sequence = sites_begin();
+        uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_RELAXED);
+        for (uint32_t i = first_site(gpa, count); i < count; i++) {
+            uint64_t site = site_at(i), offset = (site >> 8) - gpa;
+            if (offset >= size)
+                break;
+            /* If the guest has written something else there, that counts. */
+            if (bytes[offset] == DIRECT_TRAP)
+                bytes[offset] = (uint8_t)site;
+        }
+    } while (sites_changed(sequence));
 }
 
 bool mmu_find_site(uint64_t gpa, uint8_t *original)
 {
-    uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_SEQ_CST);
-    uint32_t i = find_site(gpa);
+    uint32_t sequence;
+    uint64_t site;
+    bool found;
 
-    if (i >= count || engine.sites[i] >> 8 != gpa)
-        return false;
-    *original = (uint8_t)engine.sites[i];
-    return true;
+    do {
+        sequence = sites_begin();
+        uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_RELAXED);
+        uint32_t i = first_site(gpa, count);
+        site = i < count ? site_at(i) : 0;
+        found = i < count && site >> 8 == gpa;
+    } while (sites_changed(sequence));
+    *original = (uint8_t)site;
+    return found;
 }
 
 bool mmu_is_trap(uint64_t gpa)
 {
     const uint8_t *byte = ram_view(gpa, 1);
     const struct patch *patch = patch_find(engine.table, gpa);
-    uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_ACQUIRE);
-    uint32_t i = find_site(gpa);
+    uint8_t original;
 
     return byte && *byte == DIRECT_TRAP &&
-           ((patch && patch->address == gpa) || (i < count && engine.sites[i] >> 8 == gpa));
+           ((patch && patch->address == gpa) || mmu_find_site(gpa, &original));
 }
 
 unsigned mmu_fetch(struct cpu *cpu, uint64_t gva, uint8_t *to, unsigned size)
