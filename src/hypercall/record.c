@@ -15,7 +15,6 @@ enum text_source {
 
 /* Where things are in the parameter blocks. */
 struct shape {
-    uint16_t port;
     uint8_t size;    /* bytes of the block that are kept; 0: the payload is a value */
     uint8_t source;  /* enum text_source */
     uint8_t address; /* offset of the address of data or attributes */
@@ -26,46 +25,57 @@ struct shape {
 
 #define AT(structure, member) offsetof(struct structure, member)
 
+/* Where the shape of the call behind a port is. */
+#define V1_SLOTS ((HERMIT_V1_SERIAL_WRITE_BUFFER - HERMIT_V1_FILE_WRITE) / 0x40 + 1)
+#define SLOT(port)                                                                                 \
+    ((int)(port) <= HERMIT_V1_SERIAL_WRITE_BUFFER                                                  \
+         ? ((int)(port)-HERMIT_V1_FILE_WRITE) / 0x40                                               \
+         : V1_SLOTS + ((int)(port)-HERMIT_V2_EXIT) / 0x10)
+
 static const struct shape shapes[] = {
-    {HERMIT_V1_FILE_WRITE, sizeof(struct hermit_v1_write), TEXT_WRITTEN, AT(hermit_v1_write, buf),
-     AT(hermit_v1_write, len), .virtual = true},
-    {HERMIT_V1_FILE_OPEN, sizeof(struct hermit_open), TEXT_PATH},
-    {HERMIT_V1_FILE_CLOSE, sizeof(struct hermit_close)},
-    {HERMIT_V1_FILE_READ, sizeof(struct hermit_v1_read), TEXT_RECEIVED, AT(hermit_v1_read, buf),
-     AT(hermit_v1_read, ret), .virtual = true},
-    {HERMIT_V1_EXIT, sizeof(struct hermit_v1_exit)},
-    {HERMIT_V1_FILE_LSEEK, sizeof(struct hermit_v1_lseek)},
-    {HERMIT_V1_CMDSIZE, sizeof(int32_t)},
-    {HERMIT_V1_CMDVAL, sizeof(struct hermit_v1_cmdval)},
-    {HERMIT_V1_FILE_UNLINK, sizeof(struct hermit_unlink), TEXT_PATH},
-    {HERMIT_V1_SERIAL_WRITE_BUFFER, sizeof(struct hermit_v1_serial_write), TEXT_WRITTEN,
-     AT(hermit_v1_serial_write, buf), AT(hermit_v1_serial_write, len)},
-    {HERMIT_V2_SERIAL_WRITE_BUFFER, sizeof(struct hermit_v2_serial_write), TEXT_WRITTEN,
-     AT(hermit_v2_serial_write, buf), AT(hermit_v2_serial_write, len)},
-    {HERMIT_V2_SERIAL_READ_BUFFER, sizeof(struct hermit_v2_serial_read), TEXT_RECEIVED,
-     AT(hermit_v2_serial_read, buf), AT(hermit_v2_serial_read, len)},
-    {HERMIT_V2_FILE_WRITE, sizeof(struct hermit_v2_write), TEXT_WRITTEN, AT(hermit_v2_write, buf),
-     AT(hermit_v2_write, len)},
-    {HERMIT_V2_FILE_OPEN, sizeof(struct hermit_open), TEXT_PATH},
-    {HERMIT_V2_FILE_CLOSE, sizeof(struct hermit_close)},
-    {HERMIT_V2_FILE_READ, sizeof(struct hermit_v2_read), TEXT_RECEIVED, AT(hermit_v2_read, buf),
-     AT(hermit_v2_read, ret)},
-    {HERMIT_V2_FILE_LSEEK, sizeof(struct hermit_v2_lseek)},
-    {HERMIT_V2_FILE_UNLINK, sizeof(struct hermit_unlink), TEXT_PATH},
-    {HERMIT_V2_GETDENTS, sizeof(struct hermit_getdents)},
-    {HERMIT_V2_FILE_STAT, sizeof(struct hermit_stat), TEXT_PATH, AT(hermit_stat, attr),
-     .attributes = true},
-    {HERMIT_V2_FILE_FSTAT, sizeof(struct hermit_fstat), TEXT_NONE, AT(hermit_fstat, attr),
-     .attributes = true},
-    {HERMIT_V2_MKDIR, sizeof(struct hermit_mkdir), TEXT_PATH},
+    [SLOT(HERMIT_V1_FILE_WRITE)] = {sizeof(struct hermit_v1_write), TEXT_WRITTEN,
+                                    AT(hermit_v1_write, buf), AT(hermit_v1_write, len),
+                                    .virtual = true},
+    [SLOT(HERMIT_V1_FILE_OPEN)] = {sizeof(struct hermit_open), TEXT_PATH},
+    [SLOT(HERMIT_V1_FILE_CLOSE)] = {sizeof(struct hermit_close)},
+    [SLOT(HERMIT_V1_FILE_READ)] = {sizeof(struct hermit_v1_read), TEXT_RECEIVED,
+                                   AT(hermit_v1_read, buf), AT(hermit_v1_read, ret),
+                                   .virtual = true},
+    [SLOT(HERMIT_V1_EXIT)] = {sizeof(struct hermit_v1_exit)},
+    [SLOT(HERMIT_V1_FILE_LSEEK)] = {sizeof(struct hermit_v1_lseek)},
+    [SLOT(HERMIT_V1_CMDSIZE)] = {sizeof(int32_t)},
+    [SLOT(HERMIT_V1_CMDVAL)] = {sizeof(struct hermit_v1_cmdval)},
+    [SLOT(HERMIT_V1_FILE_UNLINK)] = {sizeof(struct hermit_unlink), TEXT_PATH},
+    [SLOT(HERMIT_V1_SERIAL_WRITE_BUFFER)] = {sizeof(struct hermit_v1_serial_write), TEXT_WRITTEN,
+                                             AT(hermit_v1_serial_write, buf),
+                                             AT(hermit_v1_serial_write, len)},
+    [SLOT(HERMIT_V2_SERIAL_WRITE_BUFFER)] = {sizeof(struct hermit_v2_serial_write), TEXT_WRITTEN,
+                                             AT(hermit_v2_serial_write, buf),
+                                             AT(hermit_v2_serial_write, len)},
+    [SLOT(HERMIT_V2_SERIAL_READ_BUFFER)] = {sizeof(struct hermit_v2_serial_read), TEXT_RECEIVED,
+                                            AT(hermit_v2_serial_read, buf),
+                                            AT(hermit_v2_serial_read, len)},
+    [SLOT(HERMIT_V2_FILE_WRITE)] = {sizeof(struct hermit_v2_write), TEXT_WRITTEN,
+                                    AT(hermit_v2_write, buf), AT(hermit_v2_write, len)},
+    [SLOT(HERMIT_V2_FILE_OPEN)] = {sizeof(struct hermit_open), TEXT_PATH},
+    [SLOT(HERMIT_V2_FILE_CLOSE)] = {sizeof(struct hermit_close)},
+    [SLOT(HERMIT_V2_FILE_READ)] = {sizeof(struct hermit_v2_read), TEXT_RECEIVED,
+                                   AT(hermit_v2_read, buf), AT(hermit_v2_read, ret)},
+    [SLOT(HERMIT_V2_FILE_LSEEK)] = {sizeof(struct hermit_v2_lseek)},
+    [SLOT(HERMIT_V2_FILE_UNLINK)] = {sizeof(struct hermit_unlink), TEXT_PATH},
+    [SLOT(HERMIT_V2_GETDENTS)] = {sizeof(struct hermit_getdents)},
+    [SLOT(HERMIT_V2_FILE_STAT)] = {sizeof(struct hermit_stat), TEXT_PATH, AT(hermit_stat, attr),
+                                   .attributes = true},
+    [SLOT(HERMIT_V2_FILE_FSTAT)] = {sizeof(struct hermit_fstat), TEXT_NONE, AT(hermit_fstat, attr),
+                                    .attributes = true},
+    [SLOT(HERMIT_V2_MKDIR)] = {sizeof(struct hermit_mkdir), TEXT_PATH},
 };
 
+/* The port is that of a hypercall. NULL: there is no parameter block. */
 static const struct shape *find_shape(uint16_t port)
 {
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        if (shapes[i].port == port)
-            return &shapes[i];
-    return NULL;
+    unsigned slot = SLOT(port);
+    return slot < sizeof shapes / sizeof *shapes && shapes[slot].size ? &shapes[slot] : NULL;
 }
 
 static bool is_byte_call(uint16_t port)
@@ -169,7 +179,7 @@ struct call_record *call_record_begin(struct call_history *history, uint16_t por
 
     if (!call_record_continues(record, port)) {
         record = &history->records[history->total++ % CALL_HISTORY];
-        memset(record, 0, offsetof(struct call_record, text));
+        memset(record, 0, offsetof(struct call_record, before));
         record->port = port;
     }
     record->finished = false;
@@ -220,8 +230,9 @@ void call_record_end(struct call_record *record, const struct call_detail *detai
     record->finished = true;
     if (detail->full)
         record->duration_ns += now() - record->start_ns;
-    if (!shape || !ram_read(detail->ram, record->payload, record->after, shape->size))
+    if (!shape)
         return;
+    ram_read(detail->ram, record->payload, record->after, shape->size); /* it was there before */
     if (!detail->full)
         return;
     if (shape->source == TEXT_RECEIVED) {
