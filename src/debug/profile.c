@@ -41,7 +41,8 @@ static bool same_stack(const struct profile_log *log, const struct profile_stack
 {
     return known->kind == wanted->kind && known->label == wanted->label &&
            known->depth == wanted->depth &&
-           memcmp(log->addresses + known->first, stack, known->depth * sizeof *stack) == 0;
+           (!known->depth ||
+            memcmp(log->addresses + known->first, stack, known->depth * sizeof *stack) == 0);
 }
 
 /* The place of the stack in the table, or of the free entry for it. */

@@ -45,7 +45,7 @@ static const char *format(struct traced *traced, const struct call_record *recor
 static void start(struct traced *traced, void **state)
 {
     *traced = (struct traced){.fixture = *state};
-    fixture_put(traced->fixture, STRING, "/etc/\"pass\\wd\"\n", 17);
+    fixture_put(traced->fixture, STRING, "/etc/\"pass\\wd\"\n", 16);
     fixture_put(traced->fixture, DATA, "line\n\x01\xff", 8);
     fixture_map(traced->fixture, VIRTUAL, DATA);
 }

@@ -84,12 +84,12 @@ enum packet_event packet_feed(struct packet_parser *parser, uint8_t byte)
         return PACKET_NONE;
     case PACKET_SUM_HIGH:
         parser->sum_valid = digit >= 0;
-        parser->expected = (uint8_t)(digit << 4);
+        parser->expected = (uint8_t)((unsigned)digit << 4);
         parser->state = PACKET_SUM_LOW;
         return PACKET_NONE;
     case PACKET_SUM_LOW:
         parser->sum_valid = parser->sum_valid && digit >= 0;
-        parser->expected = (uint8_t)(parser->expected | digit);
+        parser->expected = (uint8_t)(parser->expected | (unsigned)digit);
         return packet_end(parser);
     }
     return PACKET_NONE;

@@ -334,12 +334,12 @@ static bool get_xsave(const struct gdb_registers *registers, const struct gdb_re
 
 bool gdb_register_get(const struct gdb_registers *registers, unsigned number, uint8_t *to)
 {
-    const struct gdb_register *entry = &registers_table[number];
     const uint8_t *state = (const uint8_t *)&registers->state;
     uint32_t word;
 
     if (number >= COUNT(registers_table))
         return false;
+    const struct gdb_register *entry = &registers_table[number];
     switch (entry->kind) {
     case STATE:
         memcpy(to, state + entry->at, entry->size);
@@ -378,12 +378,12 @@ static enum gdb_register_part set_xsave(struct gdb_registers *registers,
 enum gdb_register_part gdb_register_set(struct gdb_registers *registers, unsigned number,
                                         const uint8_t *from)
 {
-    const struct gdb_register *entry = &registers_table[number];
     uint8_t *state = (uint8_t *)&registers->state;
     uint32_t word;
 
     if (number >= COUNT(registers_table))
         return GDB_PART_NONE;
+    const struct gdb_register *entry = &registers_table[number];
     switch (entry->kind) {
     case STATE:
         memcpy(state + entry->at, from, entry->size);
