@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "image/cursor.h"
 #include "image/section.h"
 #include "util/text.h"
 
@@ -24,50 +25,6 @@ enum {
     CONTENT_PATH = 1,
     CONTENT_DIRECTORY = 2,
 };
-
-struct cursor {
-    const uint8_t *at, *end;
-    bool bad;
-};
-
-static uint64_t take(struct cursor *cursor, size_t size)
-{
-    uint64_t value = 0;
-    if ((size_t)(cursor->end - cursor->at) < size) {
-        cursor->bad = true;
-        cursor->at = cursor->end;
-        return 0;
-    }
-    memcpy(&value, cursor->at, size);
-    cursor->at += size;
-    return value;
-}
-
-static void skip(struct cursor *cursor, uint64_t size)
-{
-    if ((uint64_t)(cursor->end - cursor->at) < size) {
-        cursor->bad = true;
-        size = (uint64_t)(cursor->end - cursor->at);
-    }
-    cursor->at += size;
-}
-
-static uint64_t take_leb(struct cursor *cursor, bool is_signed)
-{
-    uint64_t value = 0;
-    unsigned shift = 0;
-    uint8_t byte;
-
-    do {
-        byte = (uint8_t)take(cursor, 1);
-        if (shift < 64)
-            value |= (uint64_t)(byte & 0x7f) << shift;
-        shift += 7;
-    } while (byte & 0x80 && !cursor->bad);
-    if (is_signed && shift < 64 && byte & 0x40)
-        value |= ~UINT64_C(0) << shift;
-    return value;
-}
 
 /* A terminated string; "" if it has no end. */
 static const char *take_string(struct cursor *cursor)
@@ -114,31 +71,31 @@ static void take_form(const struct unit *unit, struct cursor *cursor, uint64_t f
         *text = take_string(cursor);
         break;
     case FORM_STRP:
-        *text = string_at(&unit->strings, take(cursor, unit->is_64 ? 8 : 4));
+        *text = string_at(&unit->strings, cursor_take(cursor, unit->is_64 ? 8 : 4));
         break;
     case FORM_LINE_STRP:
-        *text = string_at(&unit->line_strings, take(cursor, unit->is_64 ? 8 : 4));
+        *text = string_at(&unit->line_strings, cursor_take(cursor, unit->is_64 ? 8 : 4));
         break;
     case FORM_UDATA:
-        *number = take_leb(cursor, false);
+        *number = cursor_leb(cursor, false);
         break;
     case FORM_DATA1:
-        *number = take(cursor, 1);
+        *number = cursor_take(cursor, 1);
         break;
     case FORM_DATA2:
-        *number = take(cursor, 2);
+        *number = cursor_take(cursor, 2);
         break;
     case FORM_DATA4:
-        *number = take(cursor, 4);
+        *number = cursor_take(cursor, 4);
         break;
     case FORM_DATA8:
-        *number = take(cursor, 8);
+        *number = cursor_take(cursor, 8);
         break;
     case FORM_DATA16:
-        skip(cursor, 16);
+        cursor_skip(cursor, 16);
         break;
     case FORM_BLOCK:
-        skip(cursor, take_leb(cursor, false));
+        cursor_skip(cursor, cursor_leb(cursor, false));
         break;
     default:
         cursor->bad = true;
@@ -150,17 +107,17 @@ static void scan_table_5(const struct unit *unit, struct cursor *cursor, uint64_
                          const char **path, uint64_t *directory)
 {
     uint64_t content[FORMS_MAX], form[FORMS_MAX];
-    unsigned columns = (unsigned)take(cursor, 1);
+    unsigned columns = (unsigned)cursor_take(cursor, 1);
 
     for (unsigned i = 0; i < columns && !cursor->bad; i++) {
         if (i == FORMS_MAX) {
             cursor->bad = true;
             return;
         }
-        content[i] = take_leb(cursor, false);
-        form[i] = take_leb(cursor, false);
+        content[i] = cursor_leb(cursor, false);
+        form[i] = cursor_leb(cursor, false);
     }
-    uint64_t count = take_leb(cursor, false);
+    uint64_t count = cursor_leb(cursor, false);
     for (uint64_t entry = 0; columns && entry < count && !cursor->bad; entry++)
         for (unsigned i = 0; i < columns; i++) {
             const char *text;
@@ -184,11 +141,11 @@ static void scan_tables_4(const struct unit *unit, uint64_t wanted, const char *
         ;
     for (uint64_t entry = 1; !cursor.bad; entry++) {
         const char *name = take_string(&cursor);
-        uint64_t in = take_leb(&cursor, false);
+        uint64_t in = cursor_leb(&cursor, false);
         if (!*name)
             return;
-        take_leb(&cursor, false);
-        take_leb(&cursor, false);
+        cursor_leb(&cursor, false);
+        cursor_leb(&cursor, false);
         if (entry == wanted) {
             *path = name;
             index = in;
@@ -259,7 +216,7 @@ static void run(const struct unit *unit, struct line_place *places, size_t count
     bool started = false;
 
     while (cursor.at < cursor.end && !cursor.bad) {
-        uint8_t opcode = (uint8_t)take(&cursor, 1);
+        uint8_t opcode = (uint8_t)cursor_take(&cursor, 1);
         bool emit = false, end = false;
         if (opcode >= unit->opcode_base) {
             unsigned special = opcode - unit->opcode_base;
@@ -267,29 +224,29 @@ static void run(const struct unit *unit, struct line_place *places, size_t count
             now.line += (uint64_t)(int64_t)(unit->line_base + (int)(special % unit->line_range));
             emit = true;
         } else if (opcode == 0) {
-            uint64_t size = take_leb(&cursor, false);
+            uint64_t size = cursor_leb(&cursor, false);
             struct cursor extended = cursor;
-            skip(&cursor, size);
+            cursor_skip(&cursor, size);
             extended.end = cursor.at;
-            uint8_t kind = size ? (uint8_t)take(&extended, 1) : 0;
+            uint8_t kind = size ? (uint8_t)cursor_take(&extended, 1) : 0;
             emit = end = kind == 1;
             if (kind == 2)
-                now.address = take(&extended, size == 9 ? 8 : 4);
+                now.address = cursor_take(&extended, size == 9 ? 8 : 4);
         } else if (opcode == 1) {
             emit = true;
         } else if (opcode == 2) {
-            now.address += take_leb(&cursor, false) * unit->min_length;
+            now.address += cursor_leb(&cursor, false) * unit->min_length;
         } else if (opcode == 3) {
-            now.line += take_leb(&cursor, true);
+            now.line += cursor_leb(&cursor, true);
         } else if (opcode == 4) {
-            now.file = take_leb(&cursor, false);
+            now.file = cursor_leb(&cursor, false);
         } else if (opcode == 8) {
             now.address += (255u - unit->opcode_base) / unit->line_range * unit->min_length;
         } else if (opcode == 9) {
-            now.address += take(&cursor, 2);
+            now.address += cursor_take(&cursor, 2);
         } else {
             for (unsigned i = unit->opcode_lengths[opcode - 1]; i; i--)
-                take_leb(&cursor, false);
+                cursor_leb(&cursor, false);
         }
         if (!emit)
             continue;
@@ -306,31 +263,31 @@ static void run(const struct unit *unit, struct line_place *places, size_t count
 /* Read the header at the cursor, which goes on to the next unit. False at the end. */
 static bool next_unit(struct cursor *cursor, struct unit *unit)
 {
-    uint64_t length = take(cursor, 4);
+    uint64_t length = cursor_take(cursor, 4);
 
     unit->is_64 = length == UINT32_MAX;
     if (unit->is_64)
-        length = take(cursor, 8);
+        length = cursor_take(cursor, 8);
     struct cursor in = *cursor;
-    skip(cursor, length);
+    cursor_skip(cursor, length);
     if (cursor->bad)
         return false;
     in.end = cursor->at;
-    unit->version = (unsigned)take(&in, 2);
+    unit->version = (unsigned)cursor_take(&in, 2);
     if (unit->version >= 5)
-        skip(&in, 2);
-    uint64_t header = take(&in, unit->is_64 ? 8 : 4);
+        cursor_skip(&in, 2);
+    uint64_t header = cursor_take(&in, unit->is_64 ? 8 : 4);
     unit->program = in;
-    skip(&unit->program, header);
-    unit->min_length = (uint8_t)take(&in, 1);
+    cursor_skip(&unit->program, header);
+    unit->min_length = (uint8_t)cursor_take(&in, 1);
     if (unit->version >= 4)
-        skip(&in, 1);
-    skip(&in, 1);
-    unit->line_base = (int8_t)take(&in, 1);
-    unit->line_range = (uint8_t)take(&in, 1);
-    unit->opcode_base = (uint8_t)take(&in, 1);
+        cursor_skip(&in, 1);
+    cursor_skip(&in, 1);
+    unit->line_base = (int8_t)cursor_take(&in, 1);
+    unit->line_range = (uint8_t)cursor_take(&in, 1);
+    unit->opcode_base = (uint8_t)cursor_take(&in, 1);
     unit->opcode_lengths = in.at;
-    skip(&in, unit->opcode_base ? unit->opcode_base - 1u : 0);
+    cursor_skip(&in, unit->opcode_base ? unit->opcode_base - 1u : 0);
     unit->tables = in;
     unit->tables.end = unit->program.at;
     if (in.bad || unit->program.bad || unit->tables.at > unit->tables.end || !unit->line_range ||

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "image/cursor.h"
+
 #define STATES_MAX 8 /* DW_CFA_remember_state within each other */
 
 /* Encodings of pointers in .eh_frame. */
@@ -9,58 +11,14 @@
 #define PE_RELATIVE 0x70
 #define PE_PCREL    0x10
 
-struct cursor {
-    const uint8_t *at, *end;
-    bool bad; /* something was beyond the end */
-};
-
-static uint64_t take(struct cursor *cursor, size_t size)
-{
-    uint64_t value = 0;
-    if ((size_t)(cursor->end - cursor->at) < size) {
-        cursor->bad = true;
-        cursor->at = cursor->end;
-        return 0;
-    }
-    memcpy(&value, cursor->at, size);
-    cursor->at += size;
-    return value;
-}
-
-static void skip(struct cursor *cursor, uint64_t size)
-{
-    if ((uint64_t)(cursor->end - cursor->at) < size) {
-        cursor->bad = true;
-        size = (uint64_t)(cursor->end - cursor->at);
-    }
-    cursor->at += size;
-}
-
-static uint64_t take_leb(struct cursor *cursor, bool is_signed)
-{
-    uint64_t value = 0;
-    unsigned shift = 0;
-    uint8_t byte;
-
-    do {
-        byte = (uint8_t)take(cursor, 1);
-        if (shift < 64)
-            value |= (uint64_t)(byte & 0x7f) << shift;
-        shift += 7;
-    } while (byte & 0x80 && !cursor->bad);
-    if (is_signed && shift < 64 && byte & 0x40)
-        value |= ~UINT64_C(0) << shift;
-    return value;
-}
-
 static uint64_t take_unsigned(struct cursor *cursor)
 {
-    return take_leb(cursor, false);
+    return cursor_leb(cursor, false);
 }
 
 static int64_t take_signed(struct cursor *cursor)
 {
-    return (int64_t)take_leb(cursor, true);
+    return (int64_t)cursor_leb(cursor, true);
 }
 
 /* What a function's entry needs of the common one. */
@@ -88,19 +46,19 @@ static uint64_t take_pointer(struct cursor *cursor, uint8_t encoding, uint64_t a
     case 0x0: /* absolute */
     case 0x4:
     case 0xc:
-        value = take(cursor, 8);
+        value = cursor_take(cursor, 8);
         break;
     case 0x2:
-        value = take(cursor, 2);
+        value = cursor_take(cursor, 2);
         break;
     case 0x3:
-        value = take(cursor, 4);
+        value = cursor_take(cursor, 4);
         break;
     case 0xa:
-        value = (uint64_t)(int64_t)(int16_t)take(cursor, 2);
+        value = (uint64_t)(int64_t)(int16_t)cursor_take(cursor, 2);
         break;
     case 0xb:
-        value = (uint64_t)(int64_t)(int32_t)take(cursor, 4);
+        value = (uint64_t)(int64_t)(int32_t)cursor_take(cursor, 4);
         break;
     default:
         cursor->bad = true;
@@ -119,17 +77,17 @@ static bool open_entry(const struct image_section *section, size_t offset, struc
                        uint64_t *id, size_t *id_offset, size_t *next)
 {
     struct cursor cursor = {section->data + offset, section->data + section->size, false};
-    uint64_t length = take(&cursor, 4);
+    uint64_t length = cursor_take(&cursor, 4);
     bool is_64 = length == UINT32_MAX;
 
     if (is_64)
-        length = take(&cursor, 8);
+        length = cursor_take(&cursor, 8);
     if (cursor.bad || length < 4 || length > (uint64_t)(cursor.end - cursor.at))
         return false;
     *next = (size_t)(cursor.at - section->data) + (size_t)length;
     cursor.end = cursor.at + length;
     *id_offset = (size_t)(cursor.at - section->data);
-    *id = take(&cursor, is_64 ? 8 : 4);
+    *id = cursor_take(&cursor, is_64 ? 8 : 4);
     if (is_64 && *id == UINT64_MAX)
         *id = UINT32_MAX;
     *content = cursor;
@@ -146,33 +104,33 @@ static bool read_common(const struct image_section *section, bool is_eh, size_t 
     if (offset >= section->size || !open_entry(section, offset, &cursor, &id, &id_offset, &next) ||
         id != (is_eh ? 0 : UINT32_MAX))
         return false;
-    uint8_t version = (uint8_t)take(&cursor, 1);
+    uint8_t version = (uint8_t)cursor_take(&cursor, 1);
     const char *augmentation = (const char *)cursor.at;
-    while (take(&cursor, 1) && !cursor.bad)
+    while (cursor_take(&cursor, 1) && !cursor.bad)
         ;
     if (cursor.bad || (version != 1 && version != 3 && version != 4))
         return false;
     if (version == 4)
-        skip(&cursor, 2); /* sizes of addresses and segments */
+        cursor_skip(&cursor, 2); /* sizes of addresses and segments */
     *common = (struct common){.code_align = take_unsigned(&cursor)};
     common->data_align = take_signed(&cursor);
     if (version == 1)
-        skip(&cursor, 1); /* the column of the return address */
+        cursor_skip(&cursor, 1); /* the column of the return address */
     else
         take_unsigned(&cursor);
     if (*augmentation == 'z') {
         uint64_t size = take_unsigned(&cursor);
         struct cursor data = cursor;
-        skip(&cursor, size);
+        cursor_skip(&cursor, size);
         data.end = cursor.at;
         common->has_augmentation = true;
         for (const char *c = augmentation + 1; *c; c++) {
             if (*c == 'R')
-                common->encoding = (uint8_t)take(&data, 1);
+                common->encoding = (uint8_t)cursor_take(&data, 1);
             else if (*c == 'L')
-                skip(&data, 1);
+                cursor_skip(&data, 1);
             else if (*c == 'P')
-                take_pointer(&data, (uint8_t)take(&data, 1) & PE_FORMAT, 0);
+                take_pointer(&data, (uint8_t)cursor_take(&data, 1) & PE_FORMAT, 0);
             else if (*c != 'S')
                 return false;
         }
@@ -205,7 +163,7 @@ static bool find_entry(const struct image_section *section, bool is_eh, uint64_t
         entry->start = take_pointer(&cursor, encoding, address);
         entry->size = take_pointer(&cursor, encoding & PE_FORMAT, 0);
         if (entry->common.has_augmentation)
-            skip(&cursor, take_unsigned(&cursor));
+            cursor_skip(&cursor, take_unsigned(&cursor));
         if (cursor.bad || pc < entry->start || pc - entry->start >= entry->size)
             continue;
         entry->program = cursor;
@@ -266,7 +224,7 @@ static bool extended(struct machine *machine, struct cursor *cursor, uint8_t opc
     case 0x02: /* advance_loc1, 2, 4 */
     case 0x03:
     case 0x04:
-        machine->at += take(cursor, (size_t)1 << (opcode - 2)) * machine->common->code_align;
+        machine->at += cursor_take(cursor, (size_t)1 << (opcode - 2)) * machine->common->code_align;
         return true;
     case 0x05: /* offset_extended */
         column = take_unsigned(cursor);
@@ -322,12 +280,12 @@ static bool extended(struct machine *machine, struct cursor *cursor, uint8_t opc
         return true;
     case 0x0f: /* def_cfa_expression: expressions are not evaluated */
         machine->now.cfa_known = false;
-        skip(cursor, take_unsigned(cursor));
+        cursor_skip(cursor, take_unsigned(cursor));
         return true;
     case 0x10: /* expression, val_expression */
     case 0x16:
         set(machine, take_unsigned(cursor), RULE_UNDEFINED, 0);
-        skip(cursor, take_unsigned(cursor));
+        cursor_skip(cursor, take_unsigned(cursor));
         return true;
     case 0x2e: /* GNU_args_size */
         take_unsigned(cursor);
@@ -341,7 +299,7 @@ static bool extended(struct machine *machine, struct cursor *cursor, uint8_t opc
 static bool run(struct machine *machine, struct cursor cursor)
 {
     while (cursor.at < cursor.end && machine->at <= machine->pc) {
-        uint8_t byte = (uint8_t)take(&cursor, 1), low = byte & 0x3f;
+        uint8_t byte = (uint8_t)cursor_take(&cursor, 1), low = byte & 0x3f;
         switch (byte >> 6) {
         case 1: /* advance_loc */
             machine->at += low * machine->common->code_align;
