@@ -63,6 +63,7 @@ static const struct bench benches[] = {
     {"direct_compute_avx512", "Mop/s", "ratio >= 0.97", NATIVE, bench_direct_avx512},
     {"direct_memory", "MB/s", "ratio >= 0.97", NATIVE, bench_direct_memory},
     {"direct_smp2", "Mop/s", "ratio >= 1.9", "the same with one CPU", bench_direct_smp2},
+    {"direct_lock2", "Mop/s", "-", NATIVE, bench_direct_lock2},
     {"direct_tcg_compute_int", "Mop/s", "-", TCG, bench_direct_tcg_int},
     {"direct_tcg_compute_sse2", "Mop/s", "-", TCG, bench_direct_tcg_sse2},
     {"vmm_memory_mib", "MiB", "< 2", "-", bench_vmm_memory},

@@ -57,7 +57,7 @@ bench_function bench_file_read, bench_file_write;
 bench_function bench_direct_trap, bench_direct_patched, bench_direct_hypercall;
 bench_function bench_direct_page_fault, bench_direct_hello, bench_direct_image;
 bench_function bench_direct_int, bench_direct_sse2, bench_direct_avx2, bench_direct_avx512;
-bench_function bench_direct_memory, bench_direct_smp2;
+bench_function bench_direct_memory, bench_direct_smp2, bench_direct_lock2;
 bench_function bench_direct_tcg_int, bench_direct_tcg_sse2;
 
 /* Set the reason and return the outcome. */

@@ -239,3 +239,17 @@ enum bench_outcome bench_direct_smp2(const struct bench_config *config, struct b
     guest_work(&one, config, "1", "bench-compute-v2", "smp", NULL);
     return bench_compare(config->runs, sample_work, &two, &one, result);
 }
+
+/* Two CPUs, or threads, that want the same lock. */
+enum bench_outcome bench_direct_lock2(const struct bench_config *config,
+                                      struct bench_result *result)
+{
+    const struct work native = {
+        .command.argv = {config->native, "lock", "2", NULL}, .scale = MB, .speed = true};
+    struct work ours = {.scale = MB, .speed = true};
+    enum bench_outcome outcome = needs_direct(config, result);
+    if (outcome != BENCH_DONE)
+        return outcome;
+    guest_work(&ours, config, "2", "bench-compute-v2", "lock", NULL);
+    return bench_compare(config->runs, sample_work, &ours, &native, result);
+}

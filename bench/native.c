@@ -1,8 +1,10 @@
 /*
  * What a guest of guests/ finds in its library, for the host: with it, guests/bench-compute.c is an
- * ordinary program. Its arguments are the application arguments; it has one CPU.
+ * ordinary program. Its arguments are the application arguments. It has one CPU, or as many as its
+ * second argument says: a thread for each.
  */
 #include <cpuid.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,12 +51,38 @@ bool text_equal(const char *a, const char *b)
 
 uint32_t smp_cpu_count(void)
 {
-    return 1;
+    int count = atoi(args_app(1));
+    return count > 1 && count <= SMP_MAX_CPUS ? (uint32_t)count : 1;
+}
+
+struct job {
+    void (*function)(uint32_t cpu);
+    uint32_t cpu;
+    pthread_t thread;
+};
+
+static void *run_job(void *context)
+{
+    const struct job *job = context;
+    job->function(job->cpu);
+    return NULL;
 }
 
 void smp_run(void (*function)(uint32_t cpu))
 {
+    static struct job jobs[SMP_MAX_CPUS];
+    uint32_t count = smp_cpu_count();
+
+    for (uint32_t cpu = 1; cpu < count; cpu++) {
+        jobs[cpu] = (struct job){.function = function, .cpu = cpu};
+        if (pthread_create(&jobs[cpu].thread, NULL, run_job, &jobs[cpu]) != 0) {
+            fprintf(stderr, "bench_native: cannot start a thread\n");
+            exit(1);
+        }
+    }
     function(0);
+    for (uint32_t cpu = 1; cpu < count; cpu++)
+        pthread_join(jobs[cpu].thread, NULL);
 }
 
 bool vector_enable(enum vector_level level)

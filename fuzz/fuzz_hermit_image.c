@@ -9,6 +9,7 @@
 
 #include "fuzz.h"
 #include "image/hermit_image.h"
+#include "image/libraries.h"
 
 #define LIMIT (4u << 20)
 
@@ -34,6 +35,21 @@ static void check_files(const struct tarball *files)
     require(total <= LIMIT && sum <= UINT32_MAX);
 }
 
+/* So that they are not loaded anew for each input. */
+static void keep_libraries(void)
+{
+    static struct library_archive archive;
+    static struct library_zlib zlib;
+    static struct library_zstd zstd;
+    struct uhyve_error error;
+
+    if (archive.library)
+        return;
+    require(library_archive_load(&archive, "", &error) == 0);
+    require(library_zlib_load(&zlib, "", &error) == 0);
+    require(library_zstd_load(&zstd, "", &error) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     static const struct log silent;
@@ -44,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 
     if (!size)
         return 0;
+    keep_libraries();
     image_from_memory(&file, "fuzz.hermit", bytes + 1, size - 1);
     if (bytes[0] == 'p')
         require(unpack_detect(&file, &format, &error) == 0);

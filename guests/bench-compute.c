@@ -2,9 +2,9 @@
  * Computes, and prints how much and in how many ticks of the time stamp counter: "WORK TICKS". This
  * source is also compiled as a program of the host (bench/native.c), which does the same natively.
  *
- * Application argument: "int", "sse2", "avx2", "avx512" (WORK: operations), "memory" (bytes), or
- * "smp" ("int" on all CPUs at once). Exit code 0, 77 if the CPU lacks what is asked for, 1 for a
- * wrong argument or result.
+ * Application argument: "int", "sse2", "avx2", "avx512" (WORK: operations), "memory" (bytes), "smp"
+ * ("int" on all CPUs at once), or "lock" (all CPUs take the same lock; WORK: how often). Exit code
+ * 0, 77 if the CPU lacks what is asked for, 1 for a wrong argument or result.
  */
 #include "lib/args.h"
 #include "lib/cpu.h"
@@ -21,6 +21,7 @@
 #define ACCUMULATORS  8
 #define BLOCK_SIZE    (16u << 20)
 #define COPIES        8
+#define LOCK_ROUNDS   1000000
 
 /* A hash with multiplications, rotations and a branch that nobody can predict well. */
 static uint64_t compute_int(uint64_t seed)
@@ -125,6 +126,27 @@ static uint64_t run_smp(void)
     return (uint64_t)INT_ROUNDS * INT_OPS * smp_cpu_count();
 }
 
+static struct spinlock contended;
+static volatile uint64_t taken; /* under the lock */
+
+static void take_on_cpu(uint32_t cpu)
+{
+    (void)cpu;
+    for (unsigned i = 0; i < LOCK_ROUNDS; i++) {
+        spinlock_take(&contended);
+        taken = taken + 1;
+        spinlock_release(&contended);
+    }
+}
+
+/* 0 if the lock has not kept CPUs apart. */
+static uint64_t run_lock(void)
+{
+    uint64_t rounds = (uint64_t)LOCK_ROUNDS * smp_cpu_count();
+    smp_run(take_on_cpu);
+    return taken == rounds ? rounds : 0;
+}
+
 static int report(uint64_t work, uint64_t ticks)
 {
     print("%lu %lu\n", work, ticks);
@@ -152,7 +174,7 @@ int main(void)
     }
     if (text_equal(mode, "memory"))
         run_memory(); /* every page has been touched */
-    if (text_equal(mode, "smp"))
+    if (text_equal(mode, "smp") || text_equal(mode, "lock"))
         smp_run(do_nothing); /* every CPU is there */
     start = cpu_tsc();
     if (text_equal(mode, "int"))
@@ -161,5 +183,7 @@ int main(void)
         work = run_memory();
     else if (text_equal(mode, "smp"))
         work = run_smp();
+    else if (text_equal(mode, "lock"))
+        work = run_lock();
     return report(work, cpu_tsc() - start);
 }

@@ -1,15 +1,15 @@
 #!/bin/sh
 # Make sure that what a goal needs is on this machine:
 #
-#   tools/deps.sh build|check|bench|coverage|format|nested ...
+#   tools/deps.sh run|build|check|bench|coverage|format|nested ...
 #
 # On Debian and Ubuntu missing packages are installed, after saying which and why, with sudo where
 # that is needed. Elsewhere the missing tools are listed. Where nothing is missing this does nothing
 # and needs no network. UHYVE_NO_INSTALL=1 only reports.
 set -u
 
-# need PACKAGE TEST WHY: TEST is command:NAME, header:NAME or fuzzer:COMPILER (the compiler can
-# link a fuzzing program). Notes PACKAGE if it is missing.
+# need PACKAGE TEST WHY: TEST is command:NAME, header:NAME, library:NAME (a shared one) or
+# fuzzer:COMPILER (the compiler can link a fuzzing program). Notes PACKAGE if it is missing.
 need() {
     is_there "$2" && return
     missing="$missing $1"
@@ -24,6 +24,9 @@ is_there() {
         echo "#include <${1#header:}>" | ${CC:-cc} -E -include stdarg.h -include setjmp.h \
             -include stdint.h - >/dev/null 2>&1 && return
         ;;
+    library:*)
+        PATH=$PATH:/usr/sbin:/sbin ldconfig -p | grep -q "^[[:space:]]*${1#library:} " && return
+        ;;
     fuzzer:*)
         echo 'int LLVMFuzzerTestOneInput(const void *data, long size) { return 0; }' |
             "${1#fuzzer:}" -fsanitize=fuzzer,address -o /dev/null -x c - >/dev/null 2>&1 && return
@@ -32,7 +35,16 @@ is_there() {
     return 1
 }
 
+# Loaded by uhyve when a feature needs them.
+needs_run() {
+    need libarchive13 library:libarchive.so.13 "Hermit images are tar archives"
+    need zlib1g library:libz.so.1 "compressed with gzip"
+    need libzstd1 library:libzstd.so.1 "or with zstd"
+    need libslirp0 library:libslirp.so.0 "networks without privileges"
+}
+
 needs_build() {
+    needs_run
     need gcc command:cc "C compiler"
     need libc6-dev header:stdio.h "C library headers"
     need linux-libc-dev header:linux/kvm.h "KVM's interface"
@@ -94,7 +106,7 @@ find_missing() {
     reasons=
     for goal in "$@"; do
         case $goal in
-        build | check | bench | coverage | format | nested) "needs_$goal" ;;
+        run | build | check | bench | coverage | format | nested) "needs_$goal" ;;
         *)
             echo "deps: unknown goal '$goal'" >&2
             exit 2

@@ -66,14 +66,3 @@ void smp_run(void (*function)(uint32_t cpu))
     while (__atomic_load_n(&done, __ATOMIC_ACQUIRE) != count - 1)
         cpu_pause();
 }
-
-void spinlock_take(struct spinlock *lock)
-{
-    while (__atomic_exchange_n(&lock->taken, 1, __ATOMIC_ACQUIRE) != 0)
-        cpu_pause();
-}
-
-void spinlock_release(struct spinlock *lock)
-{
-    __atomic_store_n(&lock->taken, 0, __ATOMIC_RELEASE);
-}

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/cpu.h"
+
 #define SMP_MAX_CPUS 256 /* as many as uhyve gives */
 
 struct spinlock {
@@ -22,7 +24,15 @@ uint32_t smp_cpu_count(void);
  */
 void smp_run(void (*function)(uint32_t cpu));
 
-void spinlock_take(struct spinlock *lock);
-void spinlock_release(struct spinlock *lock);
+static inline void spinlock_take(struct spinlock *lock)
+{
+    while (__atomic_exchange_n(&lock->taken, 1, __ATOMIC_ACQUIRE) != 0)
+        cpu_pause();
+}
+
+static inline void spinlock_release(struct spinlock *lock)
+{
+    __atomic_store_n(&lock->taken, 0, __ATOMIC_RELEASE);
+}
 
 #endif

@@ -1,7 +1,5 @@
 #include "image/tarball.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,6 +7,7 @@
 #include <string.h>
 
 #include "fs/guest_path.h"
+#include "image/libraries.h"
 #include "util/checked.h"
 #include "util/error.h"
 #include "util/text.h"
@@ -29,6 +28,7 @@ struct reader {
     size_t entries;
     size_t left_out; /* entries that are no regular files or directories */
     uint64_t end;    /* offset behind the last entry */
+    struct library_archive library;
     struct archive *archive;
     struct uhyve_error *error;
 };
@@ -49,7 +49,7 @@ static int error_corrupt(struct reader *reader, const char *why)
 
 static int error_archive(struct reader *reader)
 {
-    const char *why = archive_error_string(reader->archive);
+    const char *why = reader->library.error_string(reader->archive);
     return error_corrupt(reader, why ? why : "unknown error");
 }
 
@@ -120,7 +120,7 @@ static int copy_content(struct reader *reader, struct tarball_file *file, const 
             return error_corrupt(reader, "a piece of a sparse file lies outside of it");
         if (length)
             memcpy(copy + offset, block, length);
-        result = archive_read_data_block(reader->archive, &block, &length, &offset);
+        result = reader->library.data_block(reader->archive, &block, &length, &offset);
     }
     file->data = copy;
     return result == ARCHIVE_EOF ? 0 : error_archive(reader);
@@ -129,7 +129,7 @@ static int copy_content(struct reader *reader, struct tarball_file *file, const 
 static int read_content(struct reader *reader, struct archive_entry *entry,
                         struct tarball_file *file)
 {
-    int64_t size = archive_entry_size(entry), offset;
+    int64_t size = reader->library.entry_size(entry), offset;
     const void *block;
     size_t length;
 
@@ -145,7 +145,7 @@ static int read_content(struct reader *reader, struct archive_entry *entry,
     reader->content += (uint64_t)size;
     file->size = (size_t)size;
     file->data = reader->data;
-    int result = archive_read_data_block(reader->archive, &block, &length, &offset);
+    int result = reader->library.data_block(reader->archive, &block, &length, &offset);
     if (result == ARCHIVE_EOF && !size)
         return 0;
     if (result == ARCHIVE_EOF) /* a sparse file with nothing but holes */
@@ -178,8 +178,9 @@ static int add_file(struct reader *reader, const struct tarball_file *file)
 
 static int read_entry(struct reader *reader, struct archive_entry *entry)
 {
-    const char *raw = archive_entry_pathname(entry);
-    bool regular = archive_entry_filetype(entry) == AE_IFREG && !archive_entry_hardlink(entry);
+    const char *raw = reader->library.entry_pathname(entry);
+    bool regular = reader->library.entry_filetype(entry) == AE_IFREG &&
+                   !reader->library.entry_hardlink(entry);
     struct tarball_file file = {0};
 
     if (++reader->entries > TARBALL_ENTRIES_MAX)
@@ -187,7 +188,7 @@ static int read_entry(struct reader *reader, struct archive_entry *entry)
                          "image '%s' has more than %d files (build it from fewer)", reader->path,
                          TARBALL_ENTRIES_MAX);
     if (!regular) {
-        reader->left_out += archive_entry_filetype(entry) != AE_IFDIR;
+        reader->left_out += reader->library.entry_filetype(entry) != AE_IFDIR;
     } else if (!raw) {
         return error_corrupt(reader, "a file has no name");
     } else {
@@ -199,10 +200,10 @@ static int read_entry(struct reader *reader, struct archive_entry *entry)
         if (err)
             return err;
     }
-    int result = archive_read_data_skip(reader->archive);
+    int result = reader->library.data_skip(reader->archive);
     if (result != ARCHIVE_OK && result != ARCHIVE_EOF)
         return error_archive(reader);
-    reader->end = (uint64_t)archive_filter_bytes(reader->archive, -1);
+    reader->end = (uint64_t)reader->library.filter_bytes(reader->archive, -1);
     return 0;
 }
 
@@ -223,7 +224,7 @@ static int read_entries(struct reader *reader)
     struct archive_entry *entry;
 
     for (;;) {
-        int result = archive_read_next_header(reader->archive, &entry);
+        int result = reader->library.next_header(reader->archive, &entry);
         if (result == ARCHIVE_EOF)
             return check_end(reader);
         /* A warning is about something that does not matter here, or about the locale: names are
@@ -240,16 +241,19 @@ static int read_archive(struct reader *reader)
 {
     if (reader->size % BLOCK || reader->size < 3 * BLOCK)
         return error_truncated(reader);
-    reader->archive = archive_read_new();
+    int err = library_archive_load(&reader->library, reader->path, reader->error);
+    if (err)
+        return err;
+    reader->archive = reader->library.read_new();
     if (!reader->archive)
-        return error_memory(reader);
-    int err = 0;
-    if (archive_read_support_format_tar(reader->archive) != ARCHIVE_OK ||
-        archive_read_open_memory(reader->archive, reader->data, reader->size) != ARCHIVE_OK)
+        err = error_memory(reader);
+    else if (reader->library.support_tar(reader->archive) != ARCHIVE_OK ||
+             reader->library.open_memory(reader->archive, reader->data, reader->size) != ARCHIVE_OK)
         err = error_archive(reader);
     if (!err)
         err = read_entries(reader);
-    archive_read_free(reader->archive);
+    reader->library.read_free(reader->archive);
+    library_unload(reader->library.library);
     return err;
 }
 

@@ -1,12 +1,10 @@
 #include "image/unpack.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
-#include <zstd.h>
 
+#include "image/libraries.h"
 #include "util/error.h"
 #include "util/text.h"
 
@@ -138,7 +136,8 @@ static int make_room(struct unpack *unpack)
 }
 
 /* Unpack the input that is there. `*ended` tells whether the stream came to an end after it. */
-static int inflate_input(struct unpack *unpack, z_stream *stream, bool *ended)
+static int inflate_input(struct unpack *unpack, const struct library_zlib *zlib, z_stream *stream,
+                         bool *ended)
 {
     stream->next_in = unpack->input;
     stream->avail_in = (uInt)unpack->input_size;
@@ -154,12 +153,12 @@ static int inflate_input(struct unpack *unpack, z_stream *stream, bool *ended)
                 stream->next_in++, stream->avail_in--;
             if (!stream->avail_in)
                 return 0;
-            inflateReset(stream);
+            zlib->reset(stream);
             *ended = false;
         }
         stream->next_out = unpack->data + unpack->size;
         stream->avail_out = most;
-        int result = inflate(stream, Z_NO_FLUSH);
+        int result = zlib->inflate(stream, Z_NO_FLUSH);
         unpack->size += most - stream->avail_out;
         if (result == Z_MEM_ERROR)
             return error_memory(unpack);
@@ -172,54 +171,30 @@ static int inflate_input(struct unpack *unpack, z_stream *stream, bool *ended)
 
 static int unpack_gzip(struct unpack *unpack)
 {
+    struct library_zlib zlib;
     z_stream stream = {0};
     bool ended = false;
 
-    if (inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK) /* 16: gzip, with its checksum */
-        return error_memory(unpack);
-    int err = read_input(unpack);
+    int err = library_zlib_load(&zlib, unpack->image->path, unpack->error);
+    if (err)
+        return err;
+    /* 16: gzip, with its checksum */
+    if (zlib.init(&stream, 16 + MAX_WBITS, ZLIB_VERSION, sizeof stream) != Z_OK)
+        err = error_memory(unpack);
+    if (!err)
+        err = read_input(unpack);
     while (!err && unpack->input_size) {
-        err = inflate_input(unpack, &stream, &ended);
+        err = inflate_input(unpack, &zlib, &stream, &ended);
         if (!err)
             err = read_input(unpack);
     }
-    inflateEnd(&stream);
+    zlib.end(&stream);
+    library_unload(zlib.library);
     return err || ended ? err : error_truncated(unpack);
 }
 
-/* libzstd is larger than all of uhyve, and few images need it: it is loaded when one does. */
-struct zstd {
-    void *library;
-    ZSTD_DStream *(*create)(void);
-    size_t (*destroy)(ZSTD_DStream *);
-    size_t (*decompress)(ZSTD_DStream *, ZSTD_outBuffer *, ZSTD_inBuffer *);
-    unsigned (*is_error)(size_t);
-    const char *(*error_name)(size_t);
-};
-
-static int zstd_load(struct unpack *unpack, struct zstd *zstd)
-{
-    zstd->library = dlopen("libzstd.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (zstd->library) {
-        *(void **)&zstd->create = dlsym(zstd->library, "ZSTD_createDStream");
-        *(void **)&zstd->destroy = dlsym(zstd->library, "ZSTD_freeDStream");
-        *(void **)&zstd->decompress = dlsym(zstd->library, "ZSTD_decompressStream");
-        *(void **)&zstd->is_error = dlsym(zstd->library, "ZSTD_isError");
-        *(void **)&zstd->error_name = dlsym(zstd->library, "ZSTD_getErrorName");
-    }
-    if (zstd->library && zstd->create && zstd->destroy && zstd->decompress && zstd->is_error &&
-        zstd->error_name)
-        return 0;
-    if (zstd->library)
-        dlclose(zstd->library);
-    return error_set(unpack->error, UHYVE_STATUS_FAILED, ENOENT,
-                     "image '%s' is packed with zstd, and the library for it is not there (install "
-                     "libzstd1, or pack the image with gzip)",
-                     unpack->image->path);
-}
-
 /* `*hint` is 0 when the last frame is complete. */
-static int zstd_input(struct unpack *unpack, const struct zstd *zstd, ZSTD_DStream *stream,
+static int zstd_input(struct unpack *unpack, const struct library_zstd *zstd, ZSTD_DStream *stream,
                       size_t *hint)
 {
     ZSTD_inBuffer in = {.src = unpack->input, .size = unpack->input_size};
@@ -241,10 +216,10 @@ static int zstd_input(struct unpack *unpack, const struct zstd *zstd, ZSTD_DStre
 
 static int unpack_zstd(struct unpack *unpack)
 {
-    struct zstd zstd = {0};
+    struct library_zstd zstd;
     size_t hint = 1;
 
-    int err = zstd_load(unpack, &zstd);
+    int err = library_zstd_load(&zstd, unpack->image->path, unpack->error);
     if (err)
         return err;
     ZSTD_DStream *stream = zstd.create();
@@ -258,7 +233,7 @@ static int unpack_zstd(struct unpack *unpack)
             err = read_input(unpack);
     }
     zstd.destroy(stream);
-    dlclose(zstd.library);
+    library_unload(zstd.library);
     return err || !hint ? err : error_truncated(unpack);
 }
 

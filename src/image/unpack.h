@@ -3,7 +3,7 @@
  * and bring the tar archive inside into memory. The file is untrusted: memory and time are bounded
  * by the caller's limit, and checksums are verified.
  *
- * gzip is unpacked with zlib, zstd with libzstd, which is loaded when the first such image comes.
+ * gzip is unpacked with zlib, zstd with libzstd; they are loaded for that (libraries.h).
  * Any thread may call these functions.
  */
 #ifndef IMAGE_UNPACK_H
@@ -27,7 +27,7 @@ int unpack_detect(const struct image *image, enum unpack_format *format, struct 
 /*
  * Unpack everything: *data is allocated with malloc and becomes the caller's, *size is at most
  * `limit` bytes. Returns 0 or -errno with *error filled: status 126 if the file is damaged, ends
- * too early or holds more than the limit.
+ * too early or holds more than the limit, 125 if the library for it is not installed.
  */
 int unpack_all(const struct image *image, enum unpack_format format, uint64_t limit, uint8_t **data,
                size_t *size, struct uhyve_error *error);

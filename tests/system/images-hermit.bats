@@ -372,3 +372,35 @@ files_of() {
     files_of 'open /data/words.txt r'
     expect_stdout_line '^open /data/words.txt r = 3$'
 }
+
+# run_without LIBRARY IMAGE: where LIBRARY is no library.
+run_without() {
+    rm -rf lib
+    mkdir lib
+    echo damaged >"lib/$1"
+    LD_LIBRARY_PATH=$PWD/lib run_uhyve "$2"
+}
+
+@test "an image needs the libraries for it, and one that is missing is named with its package" {
+    image_directory hello-v2
+    pack
+    tar -c -f plain -C app .
+    tar -c --zstd -f app.zst -C app .
+    run_without libarchive.so.13 plain
+    expect_status 125
+    expect_one_error "image 'plain' cannot be unpacked: the library libarchive.so.13 is not there \(install the package libarchive13\)"
+    run_without libz.so.1 app.hermit
+    expect_status 125
+    expect_one_error 'libz.so.1 is not there \(install the package zlib1g\)'
+    run_without libzstd.so.1 app.zst
+    expect_status 125
+    expect_one_error 'libzstd.so.1 is not there \(install the package libzstd1, or pack the image with gzip\)'
+}
+
+@test "bare kernels need no library for images" {
+    skip_unless_kvm
+    run_without libarchive.so.13 "$(guest hello-v2)"
+    expect_status 0
+    run_without libz.so.1 "$(guest hello-v2)"
+    expect_status 0
+}

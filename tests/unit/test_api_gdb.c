@@ -184,8 +184,11 @@ static void vms_are_stopped_whatever_the_debugger_does(void **state)
             client_connect(&client, &vm);
         if (how >= 2)
             EXPECT(&client, "?", "T05");
-        if (how == 3)
+        if (how == 3) {
             client_send(&client, "vCont;c");
+            while (lseek(vm.api.out, 0, SEEK_END) == 0) /* not before it has come through */
+                sleep_us(1000);
+        }
         uhyve_stop(vm.api.vm);
         if (how == 3)
             expect_start(client_receive(&client), "X0f");

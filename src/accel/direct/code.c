@@ -145,12 +145,6 @@ uint32_t code_find_site(const struct accel_vm *vm, gpa_t gpa)
     return low;
 }
 
-static bool is_site(const struct accel_vm *vm, gpa_t gpa)
-{
-    uint32_t at = code_find_site(vm, gpa);
-    return at < vm->site_count && code_site(vm, at) >> 8 == gpa;
-}
-
 /* vCPUs search the list meanwhile, and start over if it changes: engine/mmu.c. */
 static void change_sites(struct accel_vm *vm)
 {
@@ -173,17 +167,44 @@ bool code_add_site(struct accel_vm *vm, gpa_t gpa, uint8_t byte)
     return true;
 }
 
-void code_remove_site(struct accel_vm *vm, gpa_t gpa)
+static void remove_site(struct accel_vm *vm, uint32_t index)
 {
     uint64_t *sites = (uint64_t *)(void *)(vm->control + DIRECT_SITES);
 
-    if (!is_site(vm, gpa))
-        return;
     change_sites(vm);
-    for (uint32_t at = code_find_site(vm, gpa) + 1; at < vm->site_count; at++)
+    for (uint32_t at = index + 1; at < vm->site_count; at++)
         __atomic_store_n(&sites[at - 1], code_site(vm, at), __ATOMIC_RELAXED);
     __atomic_store_n(&vm->header->site_count, --vm->site_count, __ATOMIC_RELAXED);
     change_sites(vm);
+}
+
+void code_remove_site(struct accel_vm *vm, gpa_t gpa)
+{
+    uint32_t at = code_find_site(vm, gpa);
+    if (at < vm->site_count && code_site(vm, at) >> 8 == gpa)
+        remove_site(vm, at);
+}
+
+bool code_is_overwritten(const struct accel_vm *vm, gpa_t gpa)
+{
+    const uint8_t *byte = ram_at(vm->ram, gpa, 1);
+    return !byte ||
+           (*byte != DIRECT_TRAP && !(vm->debugged && *byte == DIRECT_BREAKPOINT_INSTRUCTION));
+}
+
+/* Else what is there now would not become a trap, or would be taken for what was there before. */
+static void forget_overwritten(struct accel_vm *vm, gpa_t page)
+{
+    uint32_t i = code_find_site(vm, page);
+    while (i < vm->site_count) {
+        gpa_t gpa = code_site(vm, i) >> 8;
+        if (gpa - page >= DIRECT_PAGE)
+            break;
+        if (code_is_overwritten(vm, gpa))
+            remove_site(vm, i);
+        else
+            i++;
+    }
 }
 
 void code_original(struct accel_vm *vm, gpa_t gpa, void *copy, size_t size)
@@ -214,9 +235,10 @@ bool code_patch_range(struct accel_vm *vm, gpa_t gpa, size_t size)
             continue;
         }
         enum sweep_kind kind = sweep_classify(&insn);
-        if (kind == SWEEP_NONE || sweep_traps(kind) || code[at] == DIRECT_TRAP ||
-            is_site(vm, gpa + at))
+        if (kind == SWEEP_NONE || sweep_traps(kind) || code[at] == DIRECT_TRAP)
             continue;
+        /* The debugger may write where the guest has: a site never has two entries. */
+        code_remove_site(vm, gpa + at);
         if (!code_add_site(vm, gpa + at, code[at]))
             return false;
         __atomic_store_n(&code[at], DIRECT_TRAP, __ATOMIC_RELEASE);
@@ -228,13 +250,20 @@ bool code_patch_range(struct accel_vm *vm, gpa_t gpa, size_t size)
  * so they are right from there. */
 int code_patch_page(struct accel_vm *vm, gpa_t page, gpa_t entry)
 {
+    bool done = true;
+
     pthread_mutex_lock(&vm->lock);
-    bool done = code_patch_range(vm, page, entry - page) &&
-                code_patch_range(vm, entry, page + DIRECT_PAGE - entry);
-    mark_pages(vm, page, DIRECT_PAGE, DIRECT_PAGE_CODE);
+    /* Another vCPU may have come first, and be in the middle of a step over a trap by now. */
+    if (vm->control[DIRECT_PAGE_KINDS + (page - vm->ram->base) / DIRECT_PAGE] == DIRECT_PAGE_DATA) {
+        debug_page_written(vm, page);
+        forget_overwritten(vm, page);
+        done = code_patch_range(vm, page, entry - page) &&
+               code_patch_range(vm, entry, page + DIRECT_PAGE - entry);
+        mark_pages(vm, page, DIRECT_PAGE, DIRECT_PAGE_CODE);
+    }
     pthread_mutex_unlock(&vm->lock);
     if (done && vm->debugged)
-        debug_page_swept(vm);
+        debug_page_swept(vm, page);
     return done ? 0 : -ENOSPC;
 }
 

@@ -13,8 +13,6 @@
 #include "accel/direct/direct.h"
 #include "arch/x86_64/paging.h"
 
-#define BREAKPOINT_INSTRUCTION 0xcc
-
 #define GATE_WAIT_NS 20000
 #define GATE_WAITS   50000
 
@@ -23,7 +21,7 @@ static void insert(struct accel_vm *vm, struct code_break *at)
 {
     uint8_t *byte = ram_at(vm->ram, at->gpa, 1);
 
-    if (at->inserted || *byte == DIRECT_TRAP || *byte == BREAKPOINT_INSTRUCTION)
+    if (at->inserted || *byte == DIRECT_TRAP || *byte == DIRECT_BREAKPOINT_INSTRUCTION)
         return;
     /* The site first: a vCPU that meets the trap looks for it. */
     at->inserted = code_add_site(vm, at->gpa, *byte);
@@ -149,9 +147,21 @@ int direct_vcpu_inject_breakpoint(struct accel_vcpu *vcpu)
     return 0;
 }
 
-void debug_page_swept(struct accel_vm *vm)
+void debug_page_written(struct accel_vm *vm, gpa_t page)
+{
+    for (unsigned i = 0; i < CODE_BREAKS; i++) {
+        struct code_break *at = &vm->breaks[i];
+        if (at->users && at->gpa - page < DIRECT_PAGE && code_is_overwritten(vm, at->gpa))
+            at->inserted = false;
+    }
+}
+
+void debug_page_swept(struct accel_vm *vm, gpa_t page)
 {
     pthread_mutex_lock(&vm->lock);
+    for (unsigned i = 0; i < CODE_BREAKS; i++)
+        if (vm->breaks[i].users && vm->breaks[i].gpa - page < DIRECT_PAGE)
+            insert(vm, &vm->breaks[i]);
     for (unsigned i = 0; i < vm->cpu_count; i++)
         for (unsigned slot = 0; vm->vcpus[i] && slot < ACCEL_HARDWARE_BREAKPOINTS; slot++)
             acquire(vm->vcpus[i], slot);
@@ -166,7 +176,7 @@ void debug_code_written(struct accel_vm *vm, gpa_t gpa, size_t size)
             continue;
         const uint8_t *byte = ram_at(vm->ram, at->gpa, 1);
         /* Other code: what the trap stood for is no more. */
-        if (at->inserted && *byte != DIRECT_TRAP && *byte != BREAKPOINT_INSTRUCTION)
+        if (at->inserted && *byte != DIRECT_TRAP && *byte != DIRECT_BREAKPOINT_INSTRUCTION)
             put_original_back(vm, at);
         insert(vm, at);
     }

@@ -50,6 +50,8 @@ struct code_break {
 
 #define CODE_BREAKS 16
 
+#define DIRECT_BREAKPOINT_INSTRUCTION 0xcc /* what debuggers write into code; hides a trap */
+
 struct accel_vm {
     const struct ram *ram;
     const struct log *log;
@@ -142,13 +144,15 @@ uint64_t code_choose_area(const struct ram *ram, unsigned cpu_count);
 int code_patch_kernel(struct accel_vm *vm, const struct accel_kernel *kernel,
                       struct uhyve_error *error);
 
-/* Patch the page of guest RAM at `page`, which is going to be executed from `entry` on. Returns 0
- * or -ENOSPC. */
+/* Patch the page of guest RAM at `page`, which is going to be executed from `entry` on. What the
+ * guest has written there since the last time counts. Returns 0 or -ENOSPC. */
 int code_patch_page(struct accel_vm *vm, gpa_t page, gpa_t entry);
 
 /* The instruction at `gpa` was `byte` before it became a trap, or is no more. Under the lock. */
 bool code_add_site(struct accel_vm *vm, gpa_t gpa, uint8_t byte);
 void code_remove_site(struct accel_vm *vm, gpa_t gpa);
+/* Whether something else than a trap is at this site. */
+bool code_is_overwritten(const struct accel_vm *vm, gpa_t gpa);
 /* Index of the first site at or above `gpa`; there are vm->site_count. */
 uint32_t code_find_site(const struct accel_vm *vm, gpa_t gpa);
 /* A site: gpa << 8 | byte. Read it once: what the engine can write may change at any moment. */
@@ -168,8 +172,11 @@ int code_written(struct accel_vm *vm, gpa_t gpa, size_t size);
 /* debug.c */
 int direct_vcpu_set_debug(struct accel_vcpu *vcpu, const struct accel_debug *debug);
 int direct_vcpu_inject_breakpoint(struct accel_vcpu *vcpu);
+/* The guest has written to a page, which is going to be swept: breakpoints that it has written over
+ * are not there any more. Under the lock. */
+void debug_page_written(struct accel_vm *vm, gpa_t page);
 /* A page has become code: there may be breakpoints for it. */
-void debug_page_swept(struct accel_vm *vm);
+void debug_page_swept(struct accel_vm *vm, gpa_t page);
 /* Code has changed: put trap bytes back. Under the lock. */
 void debug_code_written(struct accel_vm *vm, gpa_t gpa, size_t size);
 void debug_vcpu_gone(struct accel_vcpu *vcpu);
