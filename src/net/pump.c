@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/error.h"
@@ -88,19 +89,51 @@ size_t pump_add_poll(struct pump *pump, int fd, short events)
     return pump->poll_count++;
 }
 
-/* Sleep, unless something came up while the thread looked around for the last time. */
-static void wait_for_work(struct pump *pump, int timeout)
+static void clear_event(struct pump *pump)
 {
     uint64_t ignored;
 
+    if (pump->polls[0].revents && read(pump->event, &ignored, sizeof ignored) < 0)
+        return; /* somebody is a little late with setting it */
+}
+
+/* Sleep, unless something came up while the thread looked around for the last time. */
+static void wait_for_work(struct pump *pump, int timeout)
+{
     atomic_store(&pump->asleep, true);
     if (atomic_load(&pump->stopping) || (pump->choked && !atomic_load(&pump->waiting)) ||
         (!pump->blocked && frame_ring_count(&pump->to_host)))
         timeout = 0;
-    poll(pump->polls, pump->poll_count, timeout);
+    int ready = poll(pump->polls, pump->poll_count, timeout);
     atomic_store(&pump->asleep, false);
-    if (pump->polls[0].revents && read(pump->event, &ignored, sizeof ignored) < 0)
-        return; /* somebody is a little late with setting it */
+    pump->ready = ready > 0 ? ready - (pump->polls[0].revents != 0) : 0;
+    clear_event(pump);
+}
+
+/* Does the guest send something within the time? */
+static bool wait_for_frames(struct pump *pump, int64_t nanoseconds)
+{
+    const struct timespec timeout = {.tv_nsec = nanoseconds};
+
+    atomic_store(&pump->asleep, true);
+    pump->polls[0].revents = 0;
+    if (!frame_ring_count(&pump->to_host) && !atomic_load(&pump->stopping))
+        ppoll(pump->polls, 1, &timeout, NULL);
+    atomic_store(&pump->asleep, false);
+    clear_event(pump);
+    return frame_ring_count(&pump->to_host) != 0;
+}
+
+/* Whether the guest has been given something. */
+static bool work(struct pump *pump)
+{
+    pump->ops->work(pump);
+    bool given = frame_ring_count(&pump->to_guest) != 0;
+    bool fed = frame_ring_count(&pump->to_host) < FRAME_RING_SLOTS &&
+               atomic_exchange(&pump->starved, false);
+    if (fed || given)
+        pump->client.ready(pump->client.context);
+    return given;
 }
 
 static void run_once(struct pump *pump)
@@ -112,11 +145,10 @@ static void run_once(struct pump *pump)
     wait_for_work(pump, pump->ops->prepare(pump));
     if (atomic_load(&pump->stopping))
         return;
-    pump->ops->work(pump);
-    bool fed = frame_ring_count(&pump->to_host) < FRAME_RING_SLOTS &&
-               atomic_exchange(&pump->starved, false);
-    if (fed || frame_ring_count(&pump->to_guest))
-        pump->client.ready(pump->client.context);
+    bool given = work(pump);
+    pump->ready = 0;
+    if (given && pump->patience && wait_for_frames(pump, pump->patience))
+        work(pump);
 }
 
 static void *run(void *context)

@@ -30,7 +30,10 @@ struct pump_ops {
      * pump->blocked set, frames of the guest are no reason to stay awake.
      */
     int (*prepare)(struct pump *pump);
-    /* Move frames, without waiting for anything. */
+    /*
+     * Move frames, without waiting for anything. What poll has found is valid if pump->ready is not
+     * 0. With pump->patience set, it may be called twice between two calls of `prepare`.
+     */
     void (*work)(struct pump *pump);
 };
 
@@ -40,8 +43,11 @@ struct pump {
     struct frame_ring to_guest, to_host;
     struct pollfd *polls; /* the first is the pump's own */
     size_t poll_count;
-    bool choked;  /* nothing more for the guest in this round */
-    bool blocked; /* set by the back end: it takes no frames of the guest now */
+    int ready;     /* descriptors of the back end that poll has found ready */
+    long patience; /* set by the back end: ns, less than a second, that the guest's answer is worth
+                      waiting for, rather than calling `prepare` now */
+    bool choked;   /* nothing more for the guest in this round */
+    bool blocked;  /* set by the back end: it takes no frames of the guest now */
 
     struct net_client client;
     pthread_t thread;

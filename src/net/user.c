@@ -21,6 +21,14 @@
 #define NEVER      INT64_MAX
 #define MINUTE     60000 /* ms */
 
+/* A walk over libslirp's sockets that takes longer (ns) is put off as long as it would take itself.
+ */
+#define WALK_CHEAP   4000
+#define WALK_LONGEST 500000
+
+#define ETHERNET_IPV4 14 /* bytes before the IP header */
+#define PROTOCOL_TCP  6
+
 struct user_timer {
     bool used;
     int64_t expires; /* ms of the clock below */
@@ -33,6 +41,7 @@ struct user {
     struct user_slirp slirp;
     struct user_filter filter;
     struct user_timer timers[TIMERS_MAX];
+    int64_t poll_due; /* ns of the clock below: when libslirp wants to be called at the latest */
     uint8_t frame[FRAME_MAX]; /* on its way to libslirp */
 };
 
@@ -125,7 +134,7 @@ static int get_events(int index, void *context)
     int events = 0;
 
     /* Index 0 is that of sockets which found no place. */
-    if (index <= 0 || (size_t)index >= user->pump.poll_count)
+    if (!user->pump.ready || index <= 0 || (size_t)index >= user->pump.poll_count)
         return 0;
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (user->pump.polls[index].revents & flags[i].poll)
@@ -158,26 +167,48 @@ static void run_timers(struct user *user)
         }
 }
 
+/*
+ * libslirp looks at all its sockets in both `fill` and `poll`, and it keeps those of connections
+ * that have ended for a while, thousands perhaps. So `poll` is called only if it has something to
+ * do, and before the next `fill` the guest gets the time to answer what it has just got.
+ */
 static int user_prepare(struct pump *pump)
 {
     struct user *user = (struct user *)pump;
     uint32_t timeout = UINT32_MAX;
 
-    if (!pump->choked)
-        user->slirp.fill(user->slirp.slirp, &timeout, add_poll, user);
+    pump->patience = 0;
+    if (pump->choked)
+        return until_timer(user, timeout);
+    int64_t start = get_clock(user);
+    user->slirp.fill(user->slirp.slirp, &timeout, add_poll, user);
+    int64_t end = get_clock(user), walk = end - start;
+    if (walk > WALK_CHEAP)
+        pump->patience = (long)(walk < WALK_LONGEST ? walk : WALK_LONGEST);
+    user->poll_due = end + (int64_t)timeout * 1000000;
     return until_timer(user, timeout);
+}
+
+/* Does it have libslirp do something in `poll`? All but the segments of connections may. */
+static bool is_for_poll(const uint8_t *frame, ssize_t size)
+{
+    return size < ETHERNET_IPV4 + 20 || frame[12] != 8 || frame[13] != 0 ||
+           frame[ETHERNET_IPV4 + 9] != PROTOCOL_TCP;
 }
 
 static void user_work(struct pump *pump)
 {
     struct user *user = (struct user *)pump;
     const struct iovec iov = {user->frame, sizeof user->frame};
+    bool poll = pump->ready || get_clock(user) >= user->poll_due;
     ssize_t size;
 
     for (unsigned i = 0; i < BATCH && (size = frame_ring_take(&pump->to_host, &iov, 1, 0)) > 0; i++)
-        if (user_filter_permits(&user->filter, user->frame, (size_t)size))
+        if (user_filter_permits(&user->filter, user->frame, (size_t)size)) {
             user->slirp.input(user->slirp.slirp, user->frame, (int)size);
-    if (!pump->choked)
+            poll = poll || is_for_poll(user->frame, size);
+        }
+    if (poll && !pump->choked)
         user->slirp.poll(user->slirp.slirp, 0, get_events, user);
     run_timers(user);
 }

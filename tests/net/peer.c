@@ -15,6 +15,8 @@
  *     restart              has the guest reset its card
  *     flood COUNT          datagrams to UDP port 9, as fast as can be
  *     trickle SECONDS      one every millisecond
+ *     names ANSWER         a name server on UDP port 53 of ADDRESS: every name has this address;
+ *                          says "ready" and does not end
  *
  * BASE is added to the guest's port numbers, for ports that are forwarded. Exits with 0 if all went
  * as it should.
@@ -274,6 +276,33 @@ static int trickle(double seconds)
     return 0;
 }
 
+/* RFC 1035: each question comes back, with an answer behind it that refers to it. */
+static int names(const char *answer)
+{
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(base + 53))};
+    struct sockaddr_in from;
+    socklen_t from_size = sizeof from;
+    uint8_t record[16] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4};
+    ssize_t size;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    if (inet_pton(AF_INET, address, &here.sin_addr) != 1 ||
+        inet_pton(AF_INET, answer, record + 12) != 1 ||
+        bind(fd, (struct sockaddr *)&here, sizeof here) != 0)
+        fail("bind");
+    puts("ready");
+    fflush(stdout);
+    while ((size = recvfrom(fd, in, 512, 0, (struct sockaddr *)&from, &from_size)) >= 12) {
+        in[2] = 0x81, in[3] = 0x80; /* an answer without an error */
+        in[7] = 1;                  /* the number of answers */
+        memcpy(in + size, record, sizeof record);
+        sendto(fd, in, (size_t)size + sizeof record, 0, (struct sockaddr *)&from, from_size);
+        from_size = sizeof from;
+    }
+    fail("receive");
+    return 1;
+}
+
 static int run(int argc, char **argv)
 {
     const char *command = argv[0], *first = argc > 1 ? argv[1] : "1";
@@ -305,6 +334,8 @@ static int run(int argc, char **argv)
         return flood(number);
     if (strcmp(command, "trickle") == 0)
         return trickle((double)number);
+    if (strcmp(command, "names") == 0)
+        return names(first);
     fprintf(stderr, "net-peer: there is no command '%s'\n", command);
     return 2;
 }

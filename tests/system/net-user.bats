@@ -55,6 +55,33 @@ can_isolate() {
     "$UHYVE" --file-isolation strict "$(guest hello-v2)" >/dev/null 2>&1
 }
 
+@test "the guest gets its address, router and name server by DHCP" {
+    run_uhyve --net user "$(guest net-dhcp-v2)"
+    expect_status 0
+    expect_no_stderr
+    [[ $stdout == "address 10.0.5.3
+mask 255.255.255.0
+router 10.0.5.1
+names 10.0.5.2
+server 10.0.5.1
+lease "*" s" ]]
+}
+
+@test "names are resolved by the host's resolver, wherever it is" {
+    echo "nameserver 127.0.0.1" >resolv.conf
+    # shellcheck disable=SC2016
+    user_session -- unshare -m bash -c '
+        mount --bind resolv.conf /etc/resolv.conf || exit 77
+        "$1" 127.0.0.1 names 192.0.2.7 >names & names=$!
+        until grep -q ready names; do sleep 0.02; done
+        "$2" --net user "$3" -- -- www.example.org
+        status=$?
+        kill $names
+        exit $status' - "$PEER" "$UHYVE" "$(guest net-dhcp-v2)"
+    expect_status 0
+    expect_stdout_line '^www\.example\.org 192\.0\.2\.7$'
+}
+
 @test "a port in use is named" {
     user_session -- bash -c '
         "$1" -p 80:80 "$2" & first=$!
