@@ -21,7 +21,8 @@ struct disassembler *disassembler_open(void)
     struct disassembler *made = calloc(1, sizeof *made);
     if (!made)
         return NULL;
-    made->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    /* It stays for the next VM. */
+    made->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     void *symbol = made->library ? dlsym(made->library, "ZydisDisassembleIntel") : NULL;
     if (!symbol) {
         disassembler_close(made);

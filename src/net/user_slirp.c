@@ -60,7 +60,8 @@ static int load(struct user_slirp *user, struct uhyve_error *error)
         {"slirp_add_hostxfwd", (void **)&user->forward},
     };
 
-    user->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    /* What it needs cannot be unloaded, so it stays. */
+    user->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!user->library)
         return error_set(error, UHYVE_STATUS_FAILED, ENOENT,
                          "--net user needs the library " LIBRARY

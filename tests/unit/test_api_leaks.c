@@ -9,7 +9,7 @@
 
 #include "api_fixture.h"
 
-#define WARM_UP 5 /* rounds after which stacks and heaps of threads are cached */
+#define WARM_UP 30 /* rounds after which stacks and heaps of threads are cached */
 #define ROUNDS  50
 #define FEW     20
 

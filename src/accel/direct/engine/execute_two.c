@@ -151,7 +151,7 @@ enum result execute_two_byte(struct cpu *cpu, const struct insn *insn)
     case 0xae: /* LFENCE, MFENCE, SFENCE */
         if (insn->prefix != PREFIX_NONE || insn_extension(insn) < 5)
             return RESULT_UNKNOWN;
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        __asm__ volatile("mfence" : : : "memory"); /* the strongest of the three */
         return RESULT_OK;
     case 0xb0:
     case 0xb1:

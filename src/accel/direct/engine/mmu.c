@@ -204,15 +204,15 @@ static uint32_t sites_begin(void)
     return sequence;
 }
 
+/* After loads that acquire, which this one may not overtake. */
 static bool sites_changed(uint32_t sequence)
 {
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __atomic_load_n(&engine.header->site_sequence, __ATOMIC_RELAXED) != sequence;
 }
 
 static uint64_t site_at(uint32_t index)
 {
-    return __atomic_load_n(&engine.sites[index], __ATOMIC_RELAXED);
+    return __atomic_load_n(&engine.sites[index], __ATOMIC_ACQUIRE);
 }
 
 /* Index of the first of `count` sites at or above `gpa`. */
@@ -235,7 +235,7 @@ static void restore_patched(uint64_t gpa, uint8_t *bytes, unsigned size)
 
     do {
         sequence = sites_begin();
-        uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_RELAXED);
+        uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_ACQUIRE);
         for (uint32_t i = first_site(gpa, count); i < count; i++) {
             uint64_t site = site_at(i), offset = (site >> 8) - gpa;
             if (offset >= size)
@@ -255,7 +255,7 @@ bool mmu_find_site(uint64_t gpa, uint8_t *original)
 
     do {
         sequence = sites_begin();
-        uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_RELAXED);
+        uint32_t count = __atomic_load_n(&engine.header->site_count, __ATOMIC_ACQUIRE);
         uint32_t i = first_site(gpa, count);
         site = i < count ? site_at(i) : 0;
         found = i < count && site >> 8 == gpa;
