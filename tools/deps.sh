@@ -57,6 +57,7 @@ needs_build() {
     need libarchive-dev header:archive.h "Hermit images are tar archives"
     need zlib1g-dev header:zlib.h "compressed with gzip"
     need libzstd-dev header:zstd.h "or with zstd"
+    need libseccomp-dev header:seccomp.h "filters of system calls, made by the build"
 }
 
 needs_nested() {

@@ -137,7 +137,8 @@ struct accel_kernel {
 struct accel {
     const char *name;
     bool shared_ram;                  /* guest RAM must be a file (ram_options.shared) */
-    const struct sandbox_call *calls; /* system calls from the creation of the vCPUs on */
+    const struct sandbox_call *calls; /* system calls from the creation of the vCPUs on; also
+                                       * named in vm/isolation.c */
     /*
      * Open what this machine has for it. Returns 0 and a handle, or -errno with the reason and the
      * remedy in *error. *degraded is set, with a reason in *error too, where guests run that do
@@ -230,6 +231,7 @@ struct accel {
 
 extern const struct accel accel_direct;
 extern const struct accel accel_kvm;
+extern const struct sandbox_call direct_calls[], kvm_calls[];
 
 /* An accelerator that was found to work, and its handle. */
 struct accel_choice {

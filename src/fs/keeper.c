@@ -23,12 +23,9 @@
 const struct sandbox_call keeper_calls[] = {SANDBOX_CALL(sendto), SANDBOX_CALL(recvmsg),
                                             SANDBOX_CALL(wait4), SANDBOX_END};
 
-#ifndef UHYVE_SANITIZED
-/* What the process itself makes, beyond the calls of this folder. */
-static const struct sandbox_call own_calls[] = {SANDBOX_CALL(recvfrom), SANDBOX_CALL(sendmsg),
+const struct sandbox_call keeper_own_calls[] = {SANDBOX_CALL(recvfrom), SANDBOX_CALL(sendmsg),
                                                 SANDBOX_CALL(close), SANDBOX_CALL(exit_group),
                                                 SANDBOX_END};
-#endif
 
 /* Flags that host_root_open_file may be called with. */
 #define FLAGS                                                                                      \
@@ -163,13 +160,9 @@ static int restrict_itself(const struct service *service)
     }
     int err = landlock_restrict(&domain, landlock_abi());
 #ifndef UHYVE_SANITIZED
-    const struct sandbox_call *lists[] = {files_calls, own_calls};
-    struct sock_filter program[FILTER_MAX];
-
     prctl(PR_SET_DUMPABLE, 0);
-    int size = filter_build(program, lists, 2, (pid_t)syscall(SYS_getpid), 0);
     if (!err)
-        err = size < 0 ? size : filter_install(program, size);
+        err = filter_install(&keeper_filter, 0, (pid_t)syscall(SYS_getpid), 0);
 #endif
     return err;
 }

@@ -30,8 +30,8 @@
 struct keeper;
 struct host_root;
 
-/* What the VMM makes of it. */
-extern const struct sandbox_call keeper_calls[];
+/* What the VMM calls for it, and what the process itself calls, beyond the calls of this folder. */
+extern const struct sandbox_call keeper_calls[], keeper_own_calls[];
 
 /*
  * Start it, for these roots, which must exist until it is stopped. Returns 0 with *keeper set, or

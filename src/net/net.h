@@ -102,7 +102,8 @@ struct net_ops {
     void (*set_offloads)(struct net_backend *net, unsigned offloads);
     /* Ends its threads and releases everything, `net` too. */
     void (*close)(struct net_backend *net);
-    const struct sandbox_call *calls; /* the system calls of all of these but close */
+    const struct sandbox_call *calls; /* the system calls of all of these but close; also named in
+                                       * vm/isolation.c */
 };
 
 /* What a back end can do; constant after it was opened. */
@@ -119,6 +120,8 @@ struct net_backend {
     struct net_info info;
     int fd; /* -1: see above */
 };
+
+extern const struct sandbox_call tap_calls[], socket_calls[], user_slirp_calls[];
 
 /* Open what the parameters describe: `config->kind` is not UHYVE_NET_NONE. Returns 0, or -errno
  * with *error filled. */

@@ -40,7 +40,7 @@ struct stream {
     struct stream_buffer in, out;
 };
 
-static const struct sandbox_call socket_calls[] = {
+const struct sandbox_call socket_calls[] = {
     SANDBOX_CALL(recvfrom),
     SANDBOX_CALL(sendto, SANDBOX_EQUAL(4, 0)), /* to nobody but the other side */
     SANDBOX_END,

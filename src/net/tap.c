@@ -117,7 +117,7 @@ static void tap_close(struct net_backend *net)
     free(net);
 }
 
-static const struct sandbox_call tap_calls[] = {
+const struct sandbox_call tap_calls[] = {
     SANDBOX_CALL(readv),
     SANDBOX_CALL(writev),
     SANDBOX_CALL(ioctl, SANDBOX_EQUAL(1, TUNSETOFFLOAD)),

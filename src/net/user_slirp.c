@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "net/net.h"
 #include "util/error.h"
 
 #define LIBRARY "libslirp.so.0"
@@ -18,6 +19,7 @@
 #define ETHERNET_SIZE 14
 #define IPV4_SIZE     20
 
+/* What libslirp calls while a guest runs. */
 const struct sandbox_call user_slirp_calls[] = {
     SANDBOX_CALL(socket, SANDBOX_EQUAL(0, AF_INET)),
     SANDBOX_CALL(socket, SANDBOX_EQUAL(0, AF_INET6)),

@@ -14,7 +14,6 @@
 
 #include <slirp/libslirp.h>
 
-#include "sandbox/calls.h"
 #include "uhyve.h"
 
 struct user_slirp {
@@ -28,9 +27,6 @@ struct user_slirp {
     int (*forward)(Slirp *, const struct sockaddr *, socklen_t, const struct sockaddr *, socklen_t,
                    int);
 };
-
-/* What libslirp calls while a guest runs. */
-extern const struct sandbox_call user_slirp_calls[];
 
 /*
  * Load the library, make the network, listen on the forwarded ports. `callbacks` and `context` must

@@ -1,7 +1,8 @@
 /*
  * How a module says which system calls it makes while a guest runs. The list stands in the module's
  * own source file, beside the code that needs it, and vm/isolation.c names it: what is on no list
- * of a run ends the program (sandbox/filter.h).
+ * of a run ends the program (sandbox/filter.h). The build reads the lists: uhyve holds only the
+ * filter that was made of them.
  *
  *     const struct sandbox_call example_calls[] = {
  *         SANDBOX_CALL(poll),
@@ -50,6 +51,7 @@ struct sandbox_call {
 #define SANDBOX_EQUAL(argument, value) {SANDBOX_MASKED, argument, UINT32_MAX, value}
 #define SANDBOX_BITS(argument, mask, value) {SANDBOX_MASKED, argument, mask, value}
 #define SANDBOX_CLEAR(argument, mask) {SANDBOX_MASKED, argument, mask, 0}
+/* Alone: the only entry of its call, with no other condition. */
 #define SANDBOX_NOT(argument, value) {SANDBOX_DIFFERS, argument, 0, value}
 #define SANDBOX_SELF(argument) {SANDBOX_IS_SELF, argument, 0, 0}
 #define SANDBOX_PEER(argument) {SANDBOX_IS_PEER, argument, 0, 0}

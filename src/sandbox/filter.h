@@ -7,30 +7,45 @@
  * program has one before, which names the call and ends with a status of its own (cli/violation.h).
  * A call of another architecture's table (int 0x80, x32) is never permitted.
  *
- * Why not libseccomp: lists depend on the run, so the filter is made at every start. libseccomp
- * takes 0.24 ms and 115 KiB for that. Most of the time goes into checking a linear chain in the
- * kernel, once for every system call there is; a tree of comparisons takes 0.09 ms.
+ * The programs are made by libseccomp, but while uhyve is built (sandbox/generate.c): at run time
+ * that would take 0.24 ms of every start and 115 KiB. What only a run can know is filled in here,
+ * in place of marks:
+ *
+ *  - which of the optional lists the run uses. A call that only some of them permit ends in the
+ *    action SECCOMP_RET_TRACE with the bits of these lists, which becomes "permit" or "refuse";
+ *  - the numbers of processes, which a comparison with FILTER_SELF or FILTER_PEER stands for.
  */
 #ifndef SANDBOX_FILTER_H
 #define SANDBOX_FILTER_H
 
 #include <linux/filter.h>
-#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
-
-#include "sandbox/calls.h"
 
 #define FILTER_MAX 1024 /* instructions */
 
-/*
- * Assemble the filter that permits what is on the lists, each ended by SANDBOX_END. `peer` is the
- * process that SANDBOX_PEER stands for; 0: there is none, and entries that name it permit nothing.
- * Returns the number of instructions, or -E2BIG.
- */
-int filter_build(struct sock_filter program[FILTER_MAX], const struct sandbox_call *const *lists,
-                 size_t count, pid_t self, pid_t peer);
+/* No process has numbers as great as these. */
+#define FILTER_SELF 0x5e1f5e1fu
+#define FILTER_PEER 0x7ee77ee7u
 
-/* Put it into force for the calling thread, which must have no_new_privs. Returns 0 or -errno. */
-int filter_install(struct sock_filter *program, int size);
+struct filter_program {
+    const struct sock_filter *code;
+    uint16_t size; /* instructions, up to FILTER_MAX */
+};
+
+/* Generated; empty in builds with sanitizers. The VMM while a guest runs, and fs/keeper.h. */
+extern const struct filter_program vm_filter, keeper_filter;
+
+/*
+ * Fit a copy of the program to a run: `lists` has the bits of the optional lists that it uses,
+ * `peer` is the process that SANDBOX_PEER stands for; 0: there is none, and entries that name it
+ * permit nothing.
+ */
+void filter_fit(struct sock_filter fitted[FILTER_MAX], const struct filter_program *program,
+                uint16_t lists, pid_t self, pid_t peer);
+
+/* The same, then put into force for the calling thread, which must have no_new_privs. Returns 0 or
+ * -errno. */
+int filter_install(const struct filter_program *program, uint16_t lists, pid_t self, pid_t peer);
 
 #endif

@@ -9,10 +9,7 @@
 
 #include "sandbox/filter.h"
 #include "sandbox/privileges.h"
-#include "sandbox/runtime.h"
 #include "util/error.h"
-
-#define LISTS_MAX 32
 
 /* Whether a call would have these rights to it; unknown counts as yes. */
 static bool is_accessible(const struct sandbox_path *path, int mode)
@@ -79,15 +76,8 @@ static int restrict_files(const struct sandbox *sandbox, const struct log *log,
 #ifndef UHYVE_SANITIZED
 static int filter_calls(const struct sandbox *sandbox, struct uhyve_error *error)
 {
-    const struct sandbox_call *lists[LISTS_MAX] = {runtime_calls};
-    struct sock_filter program[FILTER_MAX];
-    int size = -E2BIG;
+    int err = filter_install(sandbox->calls, sandbox->call_lists, getpid(), sandbox->peer);
 
-    if (sandbox->call_list_count < LISTS_MAX) {
-        memcpy(lists + 1, sandbox->calls, sandbox->call_list_count * sizeof *lists);
-        size = filter_build(program, lists, sandbox->call_list_count + 1, getpid(), sandbox->peer);
-    }
-    int err = size < 0 ? size : filter_install(program, size);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
                          "cannot filter system calls: %s (--no-seccomp does without)",

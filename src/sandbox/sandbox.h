@@ -33,7 +33,7 @@
 
 #include <sys/types.h>
 
-#include "sandbox/calls.h"
+#include "sandbox/filter.h"
 #include "sandbox/landlock.h"
 #include "uhyve.h"
 #include "util/log.h"
@@ -46,9 +46,9 @@ struct sandbox {
     uid_t uid;
     gid_t gid;
     struct landlock_domain files;
-    const struct sandbox_call **calls; /* lists of permitted system calls */
-    size_t call_list_count;
-    pid_t peer; /* the accelerator's process; 0: none */
+    const struct filter_program *calls; /* what `filter` puts into force ... */
+    uint16_t call_lists;                /* ... for a run that uses these lists */
+    pid_t peer;                         /* the accelerator's process; 0: none */
 };
 
 /*

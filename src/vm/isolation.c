@@ -10,35 +10,48 @@
 #include "debug/gdb/listen.h"
 #include "fs/files.h"
 #include "fs/keeper.h"
+#include "sandbox/runtime.h"
 #include "sandbox/sandbox.h"
 #include "util/error.h"
 #include "vm/debugger.h"
 #include "vm/vm.h"
 
-static bool is_debugged(const struct uhyve_vm *vm)
+static bool is_debugged(const struct uhyve_vm *vm, const struct sandbox_call *calls)
 {
     return vm->debugger != NULL;
 }
 
-static bool has_kept_files(const struct uhyve_vm *vm)
+static bool has_kept_files(const struct uhyve_vm *vm, const struct sandbox_call *calls)
 {
     return files_are_kept(vm->files);
 }
 
-static bool dumps_core(const struct uhyve_vm *vm)
+static bool dumps_core(const struct uhyve_vm *vm, const struct sandbox_call *calls)
 {
     return vm->params.crash_dump_fd >= 0;
 }
 
+static bool is_accelerator(const struct uhyve_vm *vm, const struct sandbox_call *calls)
+{
+    return vm->accel->calls == calls;
+}
+
+static bool is_network(const struct uhyve_vm *vm, const struct sandbox_call *calls)
+{
+    return vm->devices.net && virtio_net_calls(vm->devices.net) == calls;
+}
+
 /*
  * The system calls of each module, and when it makes them. A module that makes system calls while a
- * guest runs lists them in its own source file and has a line here; what the C library does for
- * everyone (sandbox/runtime.c) is always permitted.
+ * guest runs lists them in its own source file and has a line here; the build makes the filter of
+ * it (sandbox/generate.c).
  */
 static const struct {
     const struct sandbox_call *calls;
-    bool (*needed)(const struct uhyve_vm *vm); /* NULL: in every run */
+    /* NULL: in every run. Of the others there may be sixteen. */
+    bool (*needed)(const struct uhyve_vm *vm, const struct sandbox_call *calls);
 } call_lists[] = {
+    {runtime_calls, NULL},
     {vcpu_calls, NULL},
     {image_calls, NULL},
     {sink_calls, NULL},
@@ -47,21 +60,38 @@ static const struct {
     {core_dump_calls, dumps_core},
     {debugger_calls, is_debugged},
     {gdb_listen_calls, is_debugged},
+    {kvm_calls, is_accelerator},
+    {direct_calls, is_accelerator},
+    {tap_calls, is_network},
+    {socket_calls, is_network},
+    {user_slirp_calls, is_network},
 };
 
 #define CALL_LISTS (sizeof call_lists / sizeof *call_lists)
 
-static void collect_calls(const struct uhyve_vm *vm, struct sandbox *sandbox)
+const struct sandbox_call *vm_call_list(size_t index, uint16_t *bit)
 {
-    size_t count = 0;
+    uint32_t next = 1;
 
-    for (size_t i = 0; i < CALL_LISTS; i++)
-        if (!call_lists[i].needed || call_lists[i].needed(vm))
-            sandbox->calls[count++] = call_lists[i].calls;
-    sandbox->calls[count++] = vm->accel->calls;
-    if (vm->devices.net)
-        sandbox->calls[count++] = virtio_net_calls(vm->devices.net);
-    sandbox->call_list_count = count;
+    if (index >= CALL_LISTS)
+        return NULL;
+    for (size_t i = 0; i < index; i++)
+        if (call_lists[i].needed)
+            next <<= 1;
+    *bit = call_lists[index].needed ? (uint16_t)next : 0;
+    return call_lists[index].calls;
+}
+
+static uint16_t used_lists(const struct uhyve_vm *vm)
+{
+    uint16_t used = 0, bit;
+
+    for (size_t i = 0; i < CALL_LISTS; i++) {
+        const struct sandbox_call *calls = vm_call_list(i, &bit);
+        if (bit && call_lists[i].needed(vm, calls))
+            used |= bit;
+    }
+    return used;
 }
 
 /* The places that files are opened, created and removed in while a guest runs. */
@@ -137,14 +167,13 @@ static int enter(struct uhyve_vm *vm, struct sandbox *sandbox, struct path_list 
     collect_paths(vm, paths);
     sandbox->files.paths = paths->items;
     sandbox->files.path_count = paths->count;
-    collect_calls(vm, sandbox);
+    sandbox->call_lists = used_lists(vm);
     return paths->failed ? -ENOMEM : sandbox_enter(sandbox, &vm->log, error);
 }
 
 int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
 {
     const struct uhyve_params *params = &vm->params;
-    const struct sandbox_call *calls[CALL_LISTS + 2];
     struct path_list paths = {0};
     struct sandbox sandbox = {
         .isolation = params->isolation,
@@ -152,7 +181,7 @@ int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
         .change_user = params->change_user,
         .uid = params->uid,
         .gid = params->gid,
-        .calls = calls,
+        .calls = &vm_filter,
         .peer = vm->accel->vm_process ? vm->accel->vm_process(vm->machine) : 0,
     };
     sandbox.files.signal_others = sandbox.peer != 0;

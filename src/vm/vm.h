@@ -160,6 +160,10 @@ void vcpu_kick(struct vcpu *vcpu);
 
 /* isolation.c: give up what is not needed any more, for ever; before there is another thread. */
 int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error);
+/* Also for the generator of the filter (sandbox/generate.c): the lists of system calls that a run
+ * may be permitted. `*bit` is what a run that uses it passes to the filter, 0 for a list of every
+ * run. NULL: there are no more. */
+const struct sandbox_call *vm_call_list(size_t index, uint16_t *bit);
 
 /* exits.c */
 void vcpu_run_guest(struct vcpu *vcpu);

@@ -1,6 +1,6 @@
 /*
- * The system call filter: assembled programs are executed here, instruction by instruction, as the
- * kernel would; one is put into force in a process of its own.
+ * The system call filter: programs of lists made up here are executed instruction by instruction,
+ * as the kernel would; one is put into force in a process of its own.
  */
 #include "sandbox/filter.h"
 
@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bpf.h"
+#include "sandbox/compile.h"
 #include "sandbox/runtime.h"
 #include "unit.h"
 
@@ -23,13 +25,28 @@
 #define PEER   2000
 #define NOBODY 3000
 
-static struct sock_filter program[FILTER_MAX];
+static struct sock_filter code[FILTER_MAX], program[FILTER_MAX];
 static int size;
+
+static int compile(const struct filter_list *lists, size_t count)
+{
+    int number;
+    return filter_compile(code, lists, count, &number);
+}
+
+static void fit(uint16_t used, pid_t self, pid_t peer)
+{
+    const struct filter_program compiled = {code, (uint16_t)size};
+    filter_fit(program, &compiled, used, self, peer);
+}
 
 static void build_for(const struct sandbox_call *list, pid_t peer)
 {
-    size = filter_build(program, &list, 1, SELF, peer);
+    const struct filter_list lists[] = {{list, 0}};
+
+    size = compile(lists, 1);
     assert_true(size > 0 && size <= FILTER_MAX);
+    fit(0, SELF, peer);
 }
 
 static void build(const struct sandbox_call *list)
@@ -37,38 +54,9 @@ static void build(const struct sandbox_call *list)
     build_for(list, PEER);
 }
 
-/* What the program decides, for classic BPF as far as the assembler uses it. */
 static uint32_t execute(const struct seccomp_data *data)
 {
-    uint32_t a = 0;
-
-    for (int at = 0; at < size; at++) {
-        const struct sock_filter *i = &program[at];
-        switch (i->code) {
-        case BPF_LD | BPF_W | BPF_ABS:
-            assert_true(i->k + 4 <= sizeof *data && i->k % 4 == 0);
-            memcpy(&a, (const char *)data + i->k, 4);
-            break;
-        case BPF_ALU | BPF_AND | BPF_K:
-            a &= i->k;
-            break;
-        case BPF_JMP | BPF_JA:
-            at += (int)i->k;
-            break;
-        case BPF_JMP | BPF_JEQ | BPF_K:
-            at += a == i->k ? i->jt : i->jf;
-            break;
-        case BPF_JMP | BPF_JGE | BPF_K:
-            at += a >= i->k ? i->jt : i->jf;
-            break;
-        case BPF_RET | BPF_K:
-            return i->k;
-        default:
-            fail_msg("instruction 0x%x", i->code);
-        }
-    }
-    fail_msg("the program has no end");
-    return 0;
+    return bpf_execute(program, size, data);
 }
 
 static uint32_t decide(int number, uint64_t a, uint64_t b, uint64_t c)
@@ -102,9 +90,10 @@ static void test_lists_add_up(void **state)
 {
     static const struct sandbox_call first[] = {SANDBOX_CALL(read), SANDBOX_END},
                                      second[] = {SANDBOX_CALL(write), SANDBOX_END};
-    const struct sandbox_call *lists[] = {first, second};
+    const struct filter_list lists[] = {{first, 0}, {second, 0}};
 
-    size = filter_build(program, lists, 2, SELF, PEER);
+    size = compile(lists, 2);
+    fit(0, SELF, PEER);
     assert_allowed(SYS_read, 0, 0, 0);
     assert_allowed(SYS_write, 0, 0, 0);
     assert_refused(SYS_open, 0, 0, 0);
@@ -188,17 +177,72 @@ static void test_other_tables_of_calls_are_refused(void **state)
     assert_int_equal(execute(&x32), SECCOMP_RET_TRAP);
 }
 
+static void test_optional_lists(void **state)
+{
+    static const struct sandbox_call always[] = {SANDBOX_CALL(fcntl, SANDBOX_EQUAL(1, 5)),
+                                                 SANDBOX_CALL(read), SANDBOX_END},
+                                     first[] = {SANDBOX_CALL(fcntl), SANDBOX_CALL(read),
+                                                SANDBOX_CALL(write), SANDBOX_END},
+                                     second[] = {SANDBOX_CALL(fcntl, SANDBOX_EQUAL(1, 6)),
+                                                 SANDBOX_CALL(write), SANDBOX_END};
+    const struct filter_list lists[] = {{always, 0}, {first, 1}, {second, 0x8000}};
+
+    size = compile(lists, 3);
+    fit(0, SELF, PEER);
+    assert_allowed(SYS_read, 0, 0, 0);
+    assert_refused(SYS_write, 0, 0, 0);
+    assert_allowed(SYS_fcntl, 0, 5, 0);
+    assert_refused(SYS_fcntl, 0, 6, 0);
+    fit(0x8000, SELF, PEER);
+    assert_allowed(SYS_write, 0, 0, 0);
+    assert_allowed(SYS_fcntl, 0, 5, 0);
+    assert_allowed(SYS_fcntl, 0, 6, 0);
+    assert_refused(SYS_fcntl, 0, 7, 0);
+    fit(1, SELF, PEER);
+    assert_allowed(SYS_write, 0, 0, 0);
+    for (unsigned i = 0; i < 9; i++)
+        assert_allowed(SYS_fcntl, UINT64_MAX * (i % 2), i, 0);
+}
+
 static void test_too_much_is_told(void **state)
 {
     static struct sandbox_call list[1000];
+    const struct filter_list lists[] = {{list, 0}};
 
     for (int i = 0; i < 999; i++)
-        list[i] = (struct sandbox_call){.number = (int16_t)i};
+        list[i] = (struct sandbox_call){.number = (int16_t)i,
+                                        .check = {SANDBOX_EQUAL(1, (uint32_t)i)}};
     list[999].number = -1;
-    const struct sandbox_call *lists[] = {list};
-    assert_int_equal(filter_build(program, lists, 1, SELF, PEER), -E2BIG);
+    assert_int_equal(compile(lists, 1), -E2BIG);
     list[400].number = -1; /* fewer, but still more instructions than there may be */
-    assert_int_equal(filter_build(program, lists, 1, SELF, PEER), -E2BIG);
+    assert_int_equal(compile(lists, 1), -E2BIG);
+}
+
+static void test_what_has_no_rules_is_told(void **state)
+{
+    static const struct sandbox_call not_alone[] = {SANDBOX_CALL(kill, SANDBOX_NOT(1, 9)),
+                                                    SANDBOX_CALL(kill, SANDBOX_SELF(0)),
+                                                    SANDBOX_END},
+                                     two_nots[] = {SANDBOX_CALL(kill, SANDBOX_NOT(0, 1),
+                                                                SANDBOX_NOT(1, 9)),
+                                                   SANDBOX_END},
+                                     self[] = {SANDBOX_CALL(kill, SANDBOX_SELF(0)), SANDBOX_END},
+                                     term[] = {SANDBOX_CALL(kill, SANDBOX_EQUAL(1, SIGTERM)),
+                                               SANDBOX_END},
+                                     fails[] = {SANDBOX_ERROR(kill, EPERM), SANDBOX_END},
+                                     open[] = {SANDBOX_CALL(kill), SANDBOX_END};
+    const struct filter_list cases[][2] = {
+        {{not_alone, 0}, {open, 0}}, /* the first alone */
+        {{two_nots, 0}, {open, 0}},  /* the first alone */
+        {{self, 0}, {term, 1}},
+        {{fails, 0}, {open, 1}},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int number = -1;
+        assert_int_equal(filter_compile(code, cases[i], i < 2 ? 1 : 2, &number), -EOPNOTSUPP);
+        assert_int_equal(number, SYS_kill);
+    }
 }
 
 static void test_what_every_program_needs(void **state)
@@ -265,12 +309,14 @@ static int run_filtered(void (*last_call)(void))
     pid_t child = fork();
 
     if (child == 0) {
-        const struct sandbox_call *lists[] = {runtime_calls};
+        const struct filter_list lists[] = {{runtime_calls, 0}};
         pthread_t thread;
         void *result = NULL;
         signal(SIGSYS, SIG_DFL); /* cmocka has a handler */
-        size = filter_build(program, lists, 1, getpid(), 0);
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || filter_install(program, size) != 0)
+        size = compile(lists, 1);
+        const struct filter_program compiled = {code, (uint16_t)size};
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+            filter_install(&compiled, 0, getpid(), 0) != 0)
             _exit(1);
         if (pthread_create(&thread, NULL, allocate, program) != 0 ||
             pthread_join(thread, &result) != 0 || result != program)
@@ -322,7 +368,9 @@ int main(void)
         cmocka_unit_test(test_an_entry_without_conditions_wins),
         cmocka_unit_test(test_calls_can_fail_with_an_error),
         cmocka_unit_test(test_other_tables_of_calls_are_refused),
+        cmocka_unit_test(test_optional_lists),
         cmocka_unit_test(test_too_much_is_told),
+        cmocka_unit_test(test_what_has_no_rules_is_told),
         cmocka_unit_test(test_what_every_program_needs),
         cmocka_unit_test(test_the_kernel_enforces_it),
     };

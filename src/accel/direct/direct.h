@@ -93,8 +93,6 @@ struct accel_vcpu {
 int direct_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error);
 void direct_host_close(struct accel_host *host);
 
-extern const struct sandbox_call direct_calls[];
-
 /*
  * Start the engine. `control_fd` and `ram_fd` are inherited; the header is filled in but for the
  * descriptors. Returns 0 or -errno with *error filled. process_stop kills and reaps it; allowed on

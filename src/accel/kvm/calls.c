@@ -10,7 +10,6 @@
 #define REQUEST(name) SANDBOX_CALL(ioctl, SANDBOX_EQUAL(1, KVM_##name))
 
 const struct sandbox_call kvm_calls[] = {
-    /* The filter compares in this order, and this is the one that is made all the time. */
     REQUEST(RUN),
 
     REQUEST(CREATE_VCPU),

@@ -57,9 +57,6 @@ struct accel_vcpu {
     struct accel_debug debug;
 };
 
-/* calls.c */
-extern const struct sandbox_call kvm_calls[];
-
 /* host.c */
 int kvm_host_open(struct accel_host **host, bool *degraded, struct uhyve_error *error);
 void kvm_host_close(struct accel_host *host);
