@@ -60,7 +60,7 @@ options=()
 debug() {
     local arguments=() command
     [[ -n ${no_image:-} ]] || arguments=("$image")
-    for command in "target remote ${target:-:$port}" "$@"; do
+    for command in "target remote ${target:-127.0.0.1:$port}" "$@"; do
         arguments+=(-ex "$command")
     done
     echo "\$ gdb" "$@"
@@ -346,7 +346,7 @@ await() {
 
 @test "a second client is turned away" {
     start debug-v2
-    debug "shell gdb -nx -batch -ex 'target remote :$port' >second 2>&1 </dev/null" kill
+    debug "shell gdb -nx -batch -ex 'target remote 127.0.0.1:$port' >second 2>&1 </dev/null" kill
     finish
     cat second
     ! grep -q 'Thread\|0x' second
@@ -360,7 +360,7 @@ await() {
     : >gdb
     {
         printf '%s\n' '1-gdb-set mi-async on' "2-file-exec-and-symbols $image" \
-            "3-target-select remote localhost:$port" '4-break-insert -f main' '5-exec-continue'
+            "3-target-select remote 127.0.0.1:$port" '4-break-insert -f main' '5-exec-continue'
         await '^\*stopped,reason="breakpoint-hit"'
         printf '%s\n' '6-stack-list-frames' '7-exec-next'
         await '^\*stopped,reason="end-stepping-range"'
