@@ -73,15 +73,19 @@ static inline uint32_t swap32(uint32_t value)
     return __builtin_bswap32(value);
 }
 
+/* Numbers at any address, in the middle of other data. */
+typedef uint32_t __attribute__((aligned(1), may_alias)) wire_uint32;
+typedef uint16_t __attribute__((aligned(1), may_alias)) wire_uint16;
+
 /* The Internet checksum (RFC 1071): sums are not folded until the end. */
 static inline uint64_t wire_sum(uint64_t sum, const void *data, uint64_t size)
 {
     const uint8_t *bytes = data;
 
     for (; size >= 4; size -= 4, bytes += 4)
-        sum += *(const uint32_t __attribute__((aligned(1), may_alias)) *)bytes;
+        sum += *(const wire_uint32 *)bytes;
     if (size >= 2) {
-        sum += *(const uint16_t __attribute__((aligned(1), may_alias)) *)bytes;
+        sum += *(const wire_uint16 *)bytes;
         bytes += 2;
         size -= 2;
     }
