@@ -25,6 +25,8 @@ static void take(const char *piece, size_t size, void *opaque)
     struct result *result = opaque;
     size_t room = DEMANGLE_MAX - 1 - result->size;
 
+    if (!size)
+        return; /* and `piece` may be NULL */
     memcpy(result->to + result->size, piece, size < room ? size : room);
     result->size += size < room ? size : room;
     if (size > room)
