@@ -196,6 +196,15 @@ static int normalize(const char *path, char *normal)
     return err ? err : guest_path_is_name(normal) ? 0 : -ENOENT;
 }
 
+/* What the guest's path leads to; the caller releases the entry. */
+static int look_up(struct files *files, const char *path, char *normal, struct filemap_entry *entry)
+{
+    int err = normalize(path, normal);
+    if (!err)
+        filemap_lookup(files->map, normal, entry);
+    return err;
+}
+
 /* The numbers are those of x86_64 Linux; a host may have others. */
 static int host_flags(const struct files *files, int32_t flags)
 {
@@ -442,10 +451,9 @@ int files_stat(struct files *files, const char *path, bool follow, struct hermit
     char normal[HERMIT_PATH_MAX];
     struct filemap_entry entry;
 
-    int err = normalize(path, normal);
+    int err = look_up(files, path, normal, &entry);
     if (err)
         return err;
-    filemap_lookup(files->map, normal, &entry);
     err = stat_entry(&entry, follow, attr);
     filemap_entry_release(&entry);
     return err;
@@ -456,10 +464,9 @@ int files_mkdir(struct files *files, const char *path)
     char normal[HERMIT_PATH_MAX];
     struct filemap_entry entry;
 
-    int err = normalize(path, normal);
+    int err = look_up(files, path, normal, &entry);
     if (err)
         return err;
-    filemap_lookup(files->map, normal, &entry);
     switch (entry.kind) {
     case FILEMAP_HOST:
         err = host_root_mkdir(entry.host, entry.rest, 0777);
@@ -486,10 +493,9 @@ int files_unlink(struct files *files, const char *path)
     char normal[HERMIT_PATH_MAX];
     struct filemap_entry entry;
 
-    int err = normalize(path, normal);
+    int err = look_up(files, path, normal, &entry);
     if (err)
         return err;
-    filemap_lookup(files->map, normal, &entry);
     switch (entry.kind) {
     case FILEMAP_HOST:
         err = host_root_unlink(entry.host, entry.rest);
