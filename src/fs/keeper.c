@@ -20,6 +20,10 @@
 #include "sandbox/landlock.h"
 #include "util/error.h"
 
+#ifdef UHYVE_COVERAGE
+#include <gcov.h>
+#endif
+
 const struct sandbox_call keeper_calls[] = {SANDBOX_CALL(sendto), SANDBOX_CALL(recvmsg),
                                             SANDBOX_CALL(wait4), SANDBOX_END};
 
@@ -181,6 +185,9 @@ static void __attribute__((noreturn)) run(const struct service *service)
     answer(service, err, -1);
     if (!err)
         serve(service);
+#ifdef UHYVE_COVERAGE
+    __gcov_dump();
+#endif
     for (;;)
         syscall(SYS_exit_group, 0);
 }
