@@ -17,6 +17,7 @@ int main(int argc, char **argv)
 {
     if (argc != 5)
         return 2;
+    memset(buffer, 1, sizeof(buffer)); /* memory of its own, not the kernel's page of zeros */
     int write_it = strcmp(argv[1], "write") == 0;
     long pieces = atol(argv[3]);
     int fd = open(argv[2], (write_it ? O_WRONLY : O_RDONLY) | O_CLOEXEC);

@@ -69,7 +69,7 @@ struct accel_vm {
     bool debugged;
     struct code_break breaks[CODE_BREAKS];
     struct accel_vcpu *vcpus[DIRECT_CPUS_MAX];
-    uint32_t spin_us; /* how long the two sides of a vCPU wait actively for each other */
+    bool spins; /* the two sides of a vCPU wait actively for each other, for a while */
 };
 
 struct accel_vcpu {

@@ -19,7 +19,19 @@
 /* How long the engine may take to react to a kick before it counts as taken over by the guest. */
 #define KICK_TIMEOUT_NS 2000000000
 
+/* How long a side waits actively for its turn: the VMM's for less than waking up an idle host CPU
+ * costs; the engine's for as long as copying a MiB to or from a file takes, or each such call of the
+ * guest's would end with that wake-up, a fifth of its time. */
+#define VMM_SPIN_US    50
+#define ENGINE_SPIN_US 400
+
 #define XSAVE_LEGACY_SIZE 576 /* with the header */
+
+static struct spin spin_for(const struct accel_vm *vm, uint32_t microseconds)
+{
+    uint64_t ticks = vm->spins ? (uint64_t)microseconds * vm->header->tsc_khz / 1000 : 0;
+    return (struct spin){.most = (uint32_t)ticks, .current = (uint32_t)ticks};
+}
 
 int direct_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **result,
                        struct uhyve_error *error)
@@ -31,8 +43,8 @@ int direct_vcpu_create(struct accel_vm *vm, unsigned index, struct accel_vcpu **
     if (!vcpu)
         return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
     *vcpu = (struct accel_vcpu){.vm = vm, .index = index, .shared = vm_shared_vcpu(vm, index)};
-    uint32_t spin = (uint32_t)((uint64_t)vm->spin_us * vm->header->tsc_khz / 1000);
-    vcpu->spin = vcpu->shared->spin = (struct spin){.most = spin, .current = spin};
+    vcpu->spin = spin_for(vm, VMM_SPIN_US);
+    vcpu->shared->spin = spin_for(vm, ENGINE_SPIN_US);
 
     /* The engine's thread runs where this one may: --affinity. */
     cpu_set_t set;

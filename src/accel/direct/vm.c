@@ -14,9 +14,6 @@
 #include "util/error.h"
 
 #define START_TIMEOUT_S 10
-/* How long a side spins for its turn: longer than a hypercall takes, shorter than waking up an idle
- * host CPU costs. */
-#define SPIN_US 50
 
 /* The steps of the engine's start, as in engine/start.c. */
 static const char *const steps[] = {
@@ -124,7 +121,7 @@ static int direct_vm_create(struct accel_host *host, const struct accel_vm_confi
     vm->control_fd = -1;
     vm->process.life_fd = -1;
     /* Waiting actively pays only if both sides of every vCPU have a host CPU. */
-    vm->spin_us = host_cpus() > vm->cpu_count ? SPIN_US : 0;
+    vm->spins = host_cpus() > vm->cpu_count;
     vm->tsc_start = tsc_sample_now();
     pthread_mutex_init(&vm->lock, NULL);
     err = create_control(vm, error);
