@@ -277,8 +277,8 @@ int virtio_net_create(const struct virtio_net_config *config, struct net_backend
     if (net->wake_fd < 0) {
         int err = errno;
         free(net);
-        return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create an event: %s",
-                         strerror(err));
+        return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create an event: %s (%s)",
+                         strerror(err), error_remedy(err, "is there enough memory?"));
     }
     net->backend = backend;
     net->log = config->log;

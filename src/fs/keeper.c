@@ -286,8 +286,9 @@ int keeper_start(struct keeper **result, struct host_root *const *roots, size_t 
         keeper_stop(keeper);
         return error_set(error, UHYVE_STATUS_FAILED, -err,
                          "cannot start the process that opens single mapped files: %s (map their "
-                         "directories instead)",
-                         strerror(-err));
+                         "directories instead, or %s)",
+                         strerror(-err),
+                         error_remedy(-err, "raise the limit on processes: ulimit -u"));
     }
     *result = keeper;
     return 0;

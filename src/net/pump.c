@@ -172,7 +172,9 @@ int pump_start(struct net_backend *net, const struct net_client *client, struct 
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, err,
-                         "cannot start a thread for the network: %s", strerror(err));
+                         "cannot start a thread for the network: %s (raise the limit on processes: "
+                         "ulimit -u)",
+                         strerror(err));
     pump->has_thread = true;
     return 0;
 }

@@ -235,7 +235,8 @@ int net_socket_open(const struct uhyve_net *config, const struct log *log, struc
     };
     int err = pump_init(&stream->pump, &stream_pump_ops);
     if (err)
-        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s", strerror(-err));
+        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s (%s)",
+                  strerror(-err), error_remedy(-err, "is there enough memory?"));
     else
         err = connect_stream(stream, config->name, error);
     if (err) {

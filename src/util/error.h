@@ -15,4 +15,11 @@
 int error_set(struct uhyve_error *error, int status, int err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/*
+ * What to do about a positive errno that says by itself what is exhausted (descriptors, room on a
+ * disk, ...), wherever it comes from; `otherwise` for any other. For the end of a sentence, in
+ * parentheses.
+ */
+const char *error_remedy(int err, const char *otherwise);
+
 #endif
