@@ -53,6 +53,7 @@ static const struct {
 } call_lists[] = {
     {runtime_calls, NULL},
     {vcpu_calls, NULL},
+    {signals_calls, NULL},
     {image_calls, NULL},
     {sink_calls, NULL},
     {files_calls, NULL},

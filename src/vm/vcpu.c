@@ -29,8 +29,6 @@
 const struct sandbox_call vcpu_calls[] = {
     SANDBOX_CALL(write),             /* stop_fd */
     SANDBOX_CALL(sched_setaffinity), /* --affinity; for any thread of this user's */
-    SANDBOX_CALL(rt_sigpending),     /* is there a SIGPIPE of somebody else's, and where did ... */
-    SANDBOX_CALL(rt_sigtimedwait),   /* ... ours go */
     SANDBOX_END,
 };
 
@@ -225,51 +223,17 @@ void vcpus_abort(struct uhyve_vm *vm)
     join_others(vm);
 }
 
-/*
- * On the caller's thread kicks must get through, and a pipe without reader or a limit on the size
- * of files (RLIMIT_FSIZE) must not end the caller: these are write errors like any other. *pending
- * are the signals of somebody else that were waiting before.
- */
-static const int write_signals[] = {SIGPIPE, SIGXFSZ};
-
-#define WRITE_SIGNALS (sizeof write_signals / sizeof *write_signals)
-
-static void signals_enter(sigset_t *old, sigset_t *pending)
-{
-    sigset_t set;
-
-    sigpending(pending);
-    pthread_sigmask(SIG_BLOCK, NULL, old);
-    set = *old;
-    for (size_t i = 0; i < WRITE_SIGNALS; i++)
-        sigaddset(&set, write_signals[i]);
-    sigdelset(&set, ACCEL_KICK_SIGNAL);
-    pthread_sigmask(SIG_SETMASK, &set, NULL);
-}
-
-static void signals_leave(const sigset_t *old, const sigset_t *pending)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    for (size_t i = 0; i < WRITE_SIGNALS; i++)
-        if (!sigismember(pending, write_signals[i]))
-            sigaddset(&set, write_signals[i]);
-    /* Until there is no more. */
-    while (sigtimedwait(&set, NULL, &(struct timespec){0}) > 0 || errno == EINTR)
-        ;
-    pthread_sigmask(SIG_SETMASK, old, NULL);
-}
-
 void vcpus_run(struct uhyve_vm *vm)
 {
-    sigset_t old;
-    sigset_t pending;
+    sigset_t kick, old;
 
-    signals_enter(&old, &pending);
+    /* On the caller's thread, too, kicks must get through. */
+    sigemptyset(&kick);
+    sigaddset(&kick, ACCEL_KICK_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &kick, &old);
     release(vm, VM_RUNNING);
     run(&vm->vcpus[0]);
     join_others(vm);
     console_flush(vm->console);
-    signals_leave(&old, &pending);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
