@@ -305,8 +305,7 @@ int virtio_net_start(struct virtio_net *net, struct uhyve_error *error)
     net->has_worker = err == 0;
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot start a thread for the network: %s (raise the limit on processes: "
-                         "ulimit -u)",
+                         "cannot start a thread for the network: %s (" THREAD_REMEDY ")",
                          strerror(-err));
     return 0;
 }

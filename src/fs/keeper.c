@@ -19,6 +19,7 @@
 #include "sandbox/filter.h"
 #include "sandbox/landlock.h"
 #include "util/error.h"
+#include "util/thread.h"
 
 const struct sandbox_call keeper_calls[] = {SANDBOX_CALL(sendto), SANDBOX_CALL(recvmsg),
                                             SANDBOX_CALL(wait4), SANDBOX_END};
@@ -287,8 +288,7 @@ int keeper_start(struct keeper **result, struct host_root *const *roots, size_t 
         return error_set(error, UHYVE_STATUS_FAILED, -err,
                          "cannot start the process that opens single mapped files: %s (map their "
                          "directories instead, or %s)",
-                         strerror(-err),
-                         error_remedy(-err, "raise the limit on processes: ulimit -u"));
+                         strerror(-err), error_remedy(-err, THREAD_REMEDY));
     }
     *result = keeper;
     return 0;

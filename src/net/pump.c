@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "util/error.h"
+#include "util/thread.h"
 
 #define HIGH_WATER (FRAME_RING_SLOTS / 2) /* one round can bring many frames */
 #define LOW_WATER  (FRAME_RING_SLOTS / 4)
@@ -172,8 +173,7 @@ int pump_start(struct net_backend *net, const struct net_client *client, struct 
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, err,
-                         "cannot start a thread for the network: %s (raise the limit on processes: "
-                         "ulimit -u)",
+                         "cannot start a thread for the network: %s (" THREAD_REMEDY ")",
                          strerror(err));
     pump->has_thread = true;
     return 0;

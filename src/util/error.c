@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "util/text.h"
 
@@ -34,4 +35,14 @@ const char *error_remedy(int err, const char *otherwise)
     default:
         return otherwise;
     }
+}
+
+bool error_is_of_limit(const char *message)
+{
+    static const int limits[] = {EMFILE, ENFILE, ENOMEM};
+
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        if (strstr(message, strerror(limits[i])))
+            return true;
+    return strstr(message, "failed to map segment") != NULL; /* it does not say why */
 }

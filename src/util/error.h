@@ -5,6 +5,8 @@
 #ifndef UTIL_ERROR_H
 #define UTIL_ERROR_H
 
+#include <stdbool.h>
+
 #include "uhyve.h"
 
 /*
@@ -21,5 +23,9 @@ int error_set(struct uhyve_error *error, int status, int err, const char *format
  * parentheses.
  */
 const char *error_remedy(int err, const char *otherwise);
+
+/* Does this message of dlerror's tell that descriptors or memory ran out, rather than that a
+ * library is missing? */
+bool error_is_of_limit(const char *message);
 
 #endif

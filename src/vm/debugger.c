@@ -481,8 +481,7 @@ int debugger_start(struct uhyve_vm *vm, struct uhyve_error *error)
     int err = thread_start(&debugger->thread, debugger_thread, debugger, 0);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot start the thread for a debugger: %s (raise the limit on "
-                         "processes: ulimit -u)",
+                         "cannot start the thread for a debugger: %s (" THREAD_REMEDY ")",
                          strerror(-err));
     debugger->has_thread = true;
     if (debugger->listener.path)

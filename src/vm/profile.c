@@ -181,10 +181,9 @@ int vm_profile_start(struct uhyve_vm *vm, struct uhyve_error *error)
         return 0;
     int err = thread_start(&vm->profile->thread, profile_thread, vm, 0);
     if (err)
-        return error_set(
-            error, UHYVE_STATUS_FAILED, -err,
-            "cannot start the profiler's thread: %s (raise the limit on processes: ulimit -u)",
-            strerror(-err));
+        return error_set(error, UHYVE_STATUS_FAILED, -err,
+                         "cannot start the profiler's thread: %s (" THREAD_REMEDY ")",
+                         strerror(-err));
     vm->profile->running = true;
     return 0;
 }

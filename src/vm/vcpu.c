@@ -165,10 +165,11 @@ int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error)
         vcpu->has_thread = err == 0;
     }
     if (err)
-        return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot start the threads of %u virtual CPUs: %s (use a smaller -c, or "
-                         "raise the limit on processes: ulimit -u)",
-                         vm->params.cpu_count, strerror(-err));
+        return error_set(
+            error, UHYVE_STATUS_FAILED, -err,
+            "cannot start the threads of %u virtual CPUs: %s (use a smaller -c, or " THREAD_REMEDY
+            ")",
+            vm->params.cpu_count, strerror(-err));
     return 0;
 }
 

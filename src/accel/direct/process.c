@@ -39,7 +39,7 @@ static int failed(struct uhyve_error *error, int err, const char *what)
     return error_set(
         error, UHYVE_STATUS_FAILED, err, "cannot %s for the guest's process: %s (%s)", what,
         strerror(err),
-        err == EAGAIN ? "raise the limit on processes: ulimit -u"
+        err == EAGAIN ? THREAD_REMEDY
                       : error_remedy(err, "the accelerator 'direct' needs a process of its own"));
 }
 

@@ -12,6 +12,7 @@
 
 #include "accel/direct/direct.h"
 #include "util/error.h"
+#include "util/thread.h"
 
 #define START_TIMEOUT_S 10
 
@@ -142,7 +143,7 @@ static const char *remedy_for_engine(int err)
 {
     switch (err) {
     case EAGAIN:
-        return "use a smaller -c, or raise the limit on processes: ulimit -u";
+        return "use a smaller -c, or " THREAD_REMEDY;
     case ENOMEM:
         return "is there enough memory?";
     case EPERM:
