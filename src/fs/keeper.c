@@ -21,6 +21,10 @@
 #include "util/error.h"
 #include "util/thread.h"
 
+#ifdef UHYVE_COVERAGE
+#include <gcov.h>
+#endif
+
 const struct sandbox_call keeper_calls[] = {SANDBOX_CALL(sendto), SANDBOX_CALL(recvmsg),
                                             SANDBOX_CALL(wait4), SANDBOX_END};
 
@@ -182,6 +186,9 @@ static void __attribute__((noreturn)) run(const struct service *service)
     answer(service, err, -1);
     if (!err)
         serve(service);
+#ifdef UHYVE_COVERAGE
+    __gcov_dump();
+#endif
     for (;;)
         syscall(SYS_exit_group, 0);
 }
