@@ -18,6 +18,7 @@
 #include "sandbox/helper.h"
 #include "sandbox/landlock.h"
 #include "util/error.h"
+#include "util/thread.h"
 
 const struct sandbox_call keeper_calls[] = {SANDBOX_CALL(sendto), SANDBOX_CALL(recvmsg),
                                             SANDBOX_CALL(wait4), SANDBOX_END};
@@ -199,8 +200,8 @@ int keeper_start(struct keeper **result, struct host_root *const *roots, size_t 
         keeper_stop(keeper);
         return error_set(error, UHYVE_STATUS_FAILED, -err,
                          "cannot start the process that opens single mapped files: %s (map their "
-                         "directories instead)",
-                         strerror(-err));
+                         "directories instead, or %s)",
+                         strerror(-err), error_remedy(-err, THREAD_REMEDY));
     }
     *result = keeper;
     return 0;

@@ -189,8 +189,7 @@ int pump_start(struct net_backend *net, const struct net_client *client, struct 
     int err = thread_start(&pump->thread, run, pump, 0);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot start a thread for the network: %s (raise the limit on processes: "
-                         "ulimit -u)",
+                         "cannot start a thread for the network: %s (" THREAD_REMEDY ")",
                          strerror(-err));
     pump->has_thread = true;
     while (sem_wait(&pump->confined) != 0)

@@ -19,6 +19,7 @@
 #include "net/pump.h"
 #include "net/user.h"
 #include "util/error.h"
+#include "util/thread.h"
 
 #define MTU         1500
 #define FRAME_MAX   (14 + 4 + MTU)
@@ -265,8 +266,8 @@ static int stream_start(struct net_backend *net, const struct net_client *client
     int err = connector_start(&stream->connector, stream->path, client->confine != NULL);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot start the process that connects to socket '%s': %s", stream->path,
-                         strerror(-err));
+                         "cannot start the process that connects to socket '%s': %s (%s)",
+                         stream->path, strerror(-err), error_remedy(-err, THREAD_REMEDY));
     return pump_start(net, client, error);
 }
 
@@ -329,7 +330,8 @@ int net_socket_open(const struct uhyve_net *config, const struct log *log, struc
     };
     int err = pump_init(&stream->pump, &stream_pump_ops);
     if (err)
-        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s", strerror(-err));
+        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s (%s)",
+                  strerror(-err), error_remedy(-err, "is there enough memory?"));
     else
         err = connect_stream(stream, config->name, error);
     if (err) {

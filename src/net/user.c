@@ -265,7 +265,8 @@ int net_user_open(const struct uhyve_net *config, const struct log *log, struct 
     };
     int err = pump_init(&user->pump, &user_pump_ops);
     if (err)
-        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s", strerror(-err));
+        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s (%s)",
+                  strerror(-err), error_remedy(-err, "is there enough memory?"));
     else
         err = user_slirp_open(&user->slirp, config, MTU, &callbacks, user, error);
     if (err) {

@@ -74,6 +74,12 @@ static int load(struct user_slirp *user, struct uhyve_error *error)
 
     /* What it needs cannot be unloaded, so it stays. */
     user->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    const char *reason = user->library ? NULL : dlerror();
+    if (reason && error_is_of_limit(reason))
+        return error_set(error, UHYVE_STATUS_FAILED, EIO,
+                         "--net user cannot load a library: %s (raise the limits on open files and "
+                         "memory: ulimit -n, -v, -d)",
+                         reason);
     if (!user->library)
         return error_set(error, UHYVE_STATUS_FAILED, ENOENT,
                          "--net user needs the library " LIBRARY

@@ -10,6 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef UHYVE_COVERAGE
+#include <gcov.h>
+#endif
+
 /* Ancillary data for one descriptor. */
 union passing {
     struct cmsghdr header;
@@ -93,6 +97,9 @@ static void __attribute__((noreturn)) run(const struct helper_job *job, int sock
     helper_answer(socket, err, -1);
     if (!err)
         job->serve(socket, job->context);
+#ifdef UHYVE_COVERAGE
+    __gcov_dump();
+#endif
     for (;;)
         syscall(SYS_exit_group, 0);
 }

@@ -67,9 +67,8 @@ static int restrict_files(const struct sandbox *sandbox, const struct log *log,
     int err = landlock_restrict(&sandbox->files, abi);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot restrict access to files with Landlock: %s (--file-isolation=none "
-                         "does without)",
-                         strerror(-err));
+                         "cannot restrict access to files with Landlock: %s (%s)", strerror(-err),
+                         error_remedy(-err, "--file-isolation=none does without"));
     if (!sandbox->quiet)
         log_debug(log, "files are restricted to %zu places, with version %d of Landlock",
                   sandbox->files.path_count, abi);

@@ -63,6 +63,7 @@ static const struct call_list vm_lists[] = {
     {thread_calls, NULL},
     {runtime_calls, NULL},
     {vcpu_calls, NULL},
+    {signals_calls, NULL},
     {image_calls, NULL},
     {sink_calls, NULL},
     {files_calls, NULL},

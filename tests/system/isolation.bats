@@ -291,15 +291,15 @@ skip_unless_strict() {
 
 @test "without Landlock: one warning, or no run if it is to be strict" {
     KEEP_WARNING=1
-    run_limited "$(helper without-landlock)" "$UHYVE" "$(guest hello-v2)"
+    run_limited "$(helper without)" landlock_create_ruleset -- "$UHYVE" "$(guest hello-v2)"
     expect_status 0
     expect_stdout 'Hello from a unikernel.'
     expect_stderr_line '^uhyve: warning: this kernel has no Landlock: .*--file-isolation=none accepts'
     (($(wc -l <stderr) == 1))
-    run_limited "$(helper without-landlock)" "$UHYVE" --file-isolation=none "$(guest hello-v2)"
+    run_limited "$(helper without)" landlock_create_ruleset -- "$UHYVE" --file-isolation=none "$(guest hello-v2)"
     expect_status 0
     expect_no_stderr
-    run_limited "$(helper without-landlock)" "$UHYVE" --file-isolation=strict "$(guest hello-v2)"
+    run_limited "$(helper without)" landlock_create_ruleset -- "$UHYVE" --file-isolation=strict "$(guest hello-v2)"
     expect_status 125
     expect_one_error 'file-isolation=strict needs Landlock as of Linux 6.2, and this kernel has none'
 }

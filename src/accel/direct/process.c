@@ -42,10 +42,11 @@ extern const uint8_t direct_engine_start[], direct_engine_end[];
 
 static int failed(struct uhyve_error *error, int err, const char *what)
 {
-    return error_set(error, UHYVE_STATUS_FAILED, err,
-                     "cannot %s for the guest's process: %s (the accelerator 'direct' needs to "
-                     "start a process of its own)",
-                     what, strerror(err));
+    return error_set(
+        error, UHYVE_STATUS_FAILED, err, "cannot %s for the guest's process: %s (%s)", what,
+        strerror(err),
+        err == EAGAIN ? THREAD_REMEDY
+                      : error_remedy(err, "the accelerator 'direct' needs a process of its own"));
 }
 
 static int write_engine(int fd)

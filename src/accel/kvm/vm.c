@@ -16,10 +16,9 @@
 static int failed(struct uhyve_error *error, const char *what)
 {
     int err = errno;
-    return error_set(error, UHYVE_STATUS_FAILED, err,
-                     "KVM could not %s: %s (is another hypervisor using the hardware, or a limit "
-                     "reached?)",
-                     what, strerror(err));
+    return error_set(
+        error, UHYVE_STATUS_FAILED, err, "KVM could not %s: %s (%s)", what, strerror(err),
+        error_remedy(err, "is another hypervisor using the hardware, or a limit reached?"));
 }
 
 static int check_capabilities(const struct accel_vm *vm, unsigned cpu_count,
