@@ -175,12 +175,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
-        TEST(files_are_opened_created_and_removed),
-        TEST(a_directory_can_come_into_being),
-        TEST(nothing_else_can_be_asked_for),
-        TEST(a_link_in_its_place_is_not_followed),
-        TEST(a_file_without_a_descriptor_is_an_error),
-        TEST(its_death_is_an_error),
+        TEST(files_are_opened_created_and_removed),    TEST(a_directory_can_come_into_being),
+        TEST(nothing_else_can_be_asked_for),           TEST(a_link_in_its_place_is_not_followed),
+        TEST(a_file_without_a_descriptor_is_an_error), TEST(its_death_is_an_error),
     };
     return cmocka_run_group_tests_name("keeper", tests, NULL, NULL);
 }
