@@ -183,6 +183,9 @@ static struct stream *make_stream(int fd)
     require(stream != NULL);
     stream->fd = fd;
     stream->log = &world.log;
+    /* There is no process that would connect again. */
+    stream->connector.socket = -1;
+    stream->connected_at = INT64_MAX;
     stream->pump.net.ops = &stream_ops;
     stream->pump.net.info.frame_max = sizeof(struct net_header) + FRAME_MAX;
     require(pump_init(&stream->pump, &stream_pump_ops) == 0);
