@@ -292,15 +292,22 @@ int virtio_net_create(const struct virtio_net_config *config, struct net_backend
     return 0;
 }
 
+int virtio_net_start_backend(struct virtio_net *net,
+                             int (*confine)(void *context, struct uhyve_error *error),
+                             void *context, struct uhyve_error *error)
+{
+    const struct net_client client = {
+        .ready = backend_ready,
+        .context = net,
+        .confine = confine,
+        .confine_context = context,
+    };
+
+    return net->backend->ops->start ? net->backend->ops->start(net->backend, &client, error) : 0;
+}
+
 int virtio_net_start(struct virtio_net *net, struct uhyve_error *error)
 {
-    const struct net_client client = {backend_ready, net};
-
-    if (net->backend->ops->start) {
-        int err = net->backend->ops->start(net->backend, &client, error);
-        if (err)
-            return err;
-    }
     int err = thread_start(&net->worker, work, net, 0);
     net->has_worker = err == 0;
     if (err)

@@ -170,12 +170,19 @@ extern const struct sandbox_call signals_calls[];
 void signals_enter(struct vm_signals *signals);
 void signals_leave(const struct vm_signals *signals);
 
-/* isolation.c: give up what is not needed any more, for ever; before there is another thread. */
+/* isolation.c: give up what is not needed any more, for ever; before there is another thread. That
+ * of the network's back end is started here, since its restrictions are its own. */
 int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error);
-/* Also for the generator of the filter (sandbox/generate.c): the lists of system calls that a run
+/* The threads that a filter is for. */
+enum vm_threads {
+    VM_THREADS,        /* all but ... */
+    VM_NETWORK_THREAD, /* that of the network's back end (net/pump.h) */
+};
+
+/* Also for the generator of the filters (sandbox/generate.c): the lists of system calls that a run
  * may be permitted. `*bit` is what a run that uses it passes to the filter, 0 for a list of every
  * run. NULL: there are no more. */
-const struct sandbox_call *vm_call_list(size_t index, uint16_t *bit);
+const struct sandbox_call *vm_call_list(enum vm_threads threads, size_t index, uint16_t *bit);
 
 /* exits.c */
 void vcpu_run_guest(struct vcpu *vcpu);

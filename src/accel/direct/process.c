@@ -32,6 +32,12 @@ const struct sandbox_call direct_calls[] = {
     SANDBOX_END,
 };
 
+const struct sandbox_call direct_line_calls[] = {
+    SANDBOX_CALL(futex),
+    SANDBOX_CALL(tgkill, SANDBOX_PEER(0)),
+    SANDBOX_END,
+};
+
 extern const uint8_t direct_engine_start[], direct_engine_end[];
 
 static int failed(struct uhyve_error *error, int err, const char *what)

@@ -264,6 +264,7 @@ const struct accel accel_direct = {
     .name = "direct",
     .shared_ram = true,
     .calls = direct_calls,
+    .line_calls = direct_line_calls,
     .host_open = direct_host_open,
     .host_close = direct_host_close,
     .vm_create = direct_vm_create,

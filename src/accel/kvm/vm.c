@@ -239,6 +239,7 @@ static int kvm_vm_notify_write(struct accel_vm *vm, gpa_t gpa, int event_fd)
 const struct accel accel_kvm = {
     .name = "kvm",
     .calls = kvm_calls,
+    .line_calls = kvm_line_calls,
     .host_open = kvm_host_open,
     .host_close = kvm_host_close,
     .vm_create = kvm_vm_create,
