@@ -16,7 +16,11 @@ build=$top/$1
 shift
 cd "$top" || exit 1
 
+# Nothing counted, and nothing left of sources that are gone.
 reset() {
+    ninja -C "$build" -t cleandead >/dev/null
+    find "$build" -name '*.gcno' -exec \
+        sh -c 'for note; do [ -e "${note%.gcno}.o" ] || rm "$note"; done' sh {} +
     find "$build" -name '*.gcda' -delete
 }
 
@@ -28,7 +32,6 @@ prepare() {
 
 # report NAME: csv and html of what was counted since the last reset.
 report() {
-    ninja -C "$build" -t cleandead >/dev/null
     find "$build" -name '*.gcda' -empty -delete
     gcovr --root "$top" --filter src/ --object-directory "$build" "$build" -j 2 \
         --exclude-unreachable-branches --csv "$build/$1.csv" --html-details "$build/$1.html" ||
