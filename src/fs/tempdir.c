@@ -151,25 +151,26 @@ static void remove_stale(const struct tempdir *dir, const struct tempdir_options
     closedir(stream);
 }
 
-static int choose_name(char *name, size_t size)
+static int choose_name(char *name, size_t size, struct uhyve_error *error)
 {
     uint8_t random[RANDOM_BYTES];
-    if (getrandom(random, sizeof random, 0) != sizeof random)
-        return -errno;
+    if (getrandom(random, sizeof random, 0) != sizeof random) {
+        int err = errno;
+        return error_set(error, UHYVE_STATUS_FAILED, err,
+                         "cannot choose a name for temporary files: getrandom: %s (%s)",
+                         strerror(err), error_remedy_of_call(err, "try again"));
+    }
     int at = snprintf(name, size, PREFIX);
     for (size_t i = 0; i < sizeof random; i++)
         at += snprintf(name + at, size - (size_t)at, "%02x", random[i]);
     return 0;
 }
 
-/* Make the directory and lock it. -EAGAIN: somebody took it for a stale one in between. */
+/* Make the directory and lock it. -EAGAIN: somebody took it, or took it for a stale one. */
 static int make(struct tempdir *dir, const struct tempdir_options *options)
 {
     struct stat status;
-    int err = choose_name(dir->name, sizeof dir->name);
 
-    if (err)
-        return err;
     if (mkdirat(dir->parent, dir->name, 0700) != 0)
         return errno == EEXIST ? -EAGAIN : -errno;
     dir->fd = open_directory(dir->parent, dir->name);
@@ -200,8 +201,12 @@ int tempdir_create(struct tempdir *dir, const struct tempdir_options *options,
         return err;
     remove_stale(dir, options);
     err = -EAGAIN;
-    for (unsigned i = 0; i < TRIES && err == -EAGAIN; i++)
+    for (unsigned i = 0; i < TRIES && err == -EAGAIN; i++) {
+        err = choose_name(dir->name, sizeof dir->name, error);
+        if (err)
+            return err;
         err = make(dir, options);
+    }
     if (err)
         return refuse(error, -err, dir->path, strerror(-err));
     char *path;

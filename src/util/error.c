@@ -50,6 +50,18 @@ const char *error_remedy(int err, const char *otherwise)
     }
 }
 
+const char *error_remedy_of_call(int err, const char *otherwise)
+{
+    switch (err) {
+    case ENOSYS:
+        return "use a newer kernel; in a container, let its seccomp profile allow it";
+    case EPERM:
+        return "in a container, let its seccomp profile allow it";
+    default:
+        return error_remedy(err, otherwise);
+    }
+}
+
 bool error_is_of_limit(const char *message)
 {
     static const int limits[] = {EMFILE, ENFILE, ENOMEM};

@@ -25,6 +25,9 @@ int error_set(struct uhyve_error *error, int status, int err, const char *format
  */
 const char *error_remedy(int err, const char *otherwise);
 
+/* The same for a call that an old kernel lacks, and that a container may forbid. */
+const char *error_remedy_of_call(int err, const char *otherwise);
+
 /* Does this message of dlerror's tell that descriptors or memory ran out, rather than that a
  * library is missing? */
 bool error_is_of_limit(const char *message);

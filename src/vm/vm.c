@@ -118,7 +118,7 @@ static int allocate(struct uhyve_vm *vm, struct uhyve_error *error)
     if (vm->stop_fd < 0) {
         int err = errno;
         return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create an event: %s (%s)",
-                         strerror(err), error_remedy(err, "is there enough memory?"));
+                         strerror(err), error_remedy_of_call(err, "is there enough memory?"));
     }
     return 0;
 }
