@@ -187,6 +187,22 @@ static void __attribute__((noreturn)) run(const struct service *service)
 
 /* The VMM. */
 
+/*
+ * Other threads of the program may hold locks at this moment, for ever as far as the copy is
+ * concerned: it calls nothing that takes one. That is more than sanitizers can promise, whose
+ * runtime must know of the copy.
+ *
+ * No signal at its end: the program's own handling of children must not notice this one.
+ */
+static pid_t copy_process(void)
+{
+#ifdef UHYVE_SANITIZED
+    return fork();
+#else
+    return (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+#endif
+}
+
 /* An answer: its result, or the descriptor that came with it. */
 static int receive(int socket)
 {
@@ -261,8 +277,7 @@ static int start(struct keeper *keeper, struct host_root *const *roots, size_t c
     }
     keeper->socket = sockets[0];
     service.socket = sockets[1];
-    /* No signal at its end: the program's own handling of children must not notice this one. */
-    keeper->pid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+    keeper->pid = copy_process();
     if (keeper->pid == 0)
         run(&service);
     int err = keeper->pid < 0 ? -errno : 0;
