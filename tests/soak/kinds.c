@@ -1,16 +1,15 @@
 #include "kinds.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "debugger.h"
 
 static void text(struct run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -229,42 +228,36 @@ static void prepare_gdb(struct run *run)
     text(run, "Hello from a unikernel.\n");
 }
 
-static int connect_to(unsigned port)
+int run_port(struct run *run)
 {
-    const struct sockaddr_in address = {.sin_family = AF_INET,
-                                        .sin_port = htons((uint16_t)port),
-                                        .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
-/* Attach, look, sometimes vanish and come back; then let the guest go. */
-static void debug(struct run *run)
-{
-    static const char detach[] = "+$?#3f+$g#67+$D#44";
     static const char line[] = "GDB connection on port ";
-    unsigned visits = 1 + (unsigned)soak_random(&run->random, 2);
 
-    if (!run_wait_for(run, run->err, "GDB connection on port "))
-        return;
+    if (!run_wait_for(run, run->err, line))
+        return 0;
     char *errors = run_output(run->err, NULL);
     const char *at = strstr(errors, line);
-    unsigned port = at ? (unsigned)atoi(at + strlen(line)) : 0;
+    int port = at ? atoi(at + strlen(line)) : 0;
     free(errors);
-    for (unsigned visit = 1; visit <= visits; visit++) {
-        int fd = connect_to(port);
-        /* Whoever leaves without a word leaves a guest that stands still. */
-        size_t size = visit < visits ? 6 : sizeof detach - 1;
-        char answer[256];
-        if (fd < 0 || send(fd, detach, size, MSG_NOSIGNAL) < 0)
+    return port;
+}
+
+/* Attach, look, sometimes vanish and come back; then let the guest go. Whoever leaves without a
+ * word leaves a guest that stands still. */
+static void debug(struct run *run)
+{
+    unsigned visits = 1 + (unsigned)soak_random(&run->random, 2);
+    int port = run_port(run);
+
+    for (unsigned visit = 1; port && visit <= visits; visit++) {
+        int fd = debugger_connect(port);
+        if (fd < 0)
             break;
-        while (visit == visits && recv(fd, answer, sizeof answer, 0) > 0)
-            ;
+        debugger_send(fd, "?");
+        debugger_send(fd, "g");
+        if (visit == visits) {
+            debugger_send(fd, "D");
+            debugger_read_all(fd);
+        }
         close(fd);
     }
 }

@@ -51,6 +51,10 @@ void run_word(struct run *run, const char *format, ...) __attribute__((format(pr
 /* A guest, in the build that the accelerator can run. */
 void run_guest(struct run *run, const char *name);
 
+/* run->directory, below `work`. False, with the reason in `why`, if there can be none. */
+bool run_make_directory(struct run *run, const char *work);
+void run_remove_directory(const struct run *run);
+
 /* False, with the reason in `why`, if it cannot be started. */
 bool run_start(struct run *run);
 bool run_has_ended(struct run *run, double wait); /* within so many seconds */
@@ -63,6 +67,9 @@ char *run_output(int fd, size_t *size);
 
 /* Wait until a stream holds this text (NULL: anything). False if the process ends before. */
 bool run_wait_for(struct run *run, int fd, const char *text);
+
+/* The port on which it waits for a debugger, once it says so; 0 if it ends before. */
+int run_port(struct run *run);
 
 /* As a shell counts: exit status, or 128 + signal. */
 int run_status(const struct run *run);

@@ -5,6 +5,7 @@
  *   soak-programs crowd COUNT AT-ONCE    so many at the same time
  *   soak-programs kills COUNT AT-ONCE    the same while some are killed with SIGKILL: uhyve itself,
  *                                        its engine, or the process that opens single files
+ *   soak-programs lives COUNT AT-ONCE    signals, debuggers and ends of input at random
  *
  * COUNT may be a time instead: "60s".
  *
@@ -27,6 +28,7 @@
 #include <unistd.h>
 
 #include "kinds.h"
+#include "lives.h"
 
 #define KINDS_MAX      32
 #define CPUS_MOST      8
@@ -37,7 +39,7 @@ static struct soak {
     uint64_t seed;
     unsigned count; /* UINT_MAX: until `end` */
     double end;
-    bool kills;
+    bool kills, lives;
     char work[120];
     const char *accelerators[2];
     unsigned accelerator_count;
@@ -60,7 +62,7 @@ static enum victim choose_victim(struct run *run)
 static void count_result(const struct run *run, unsigned number, bool good, enum victim victim,
                          bool hit)
 {
-    unsigned kind = (unsigned)(run->kind - run_kinds);
+    unsigned kind = run->kind ? (unsigned)(run->kind - run_kinds) : run_kind_count;
 
     pthread_mutex_lock(&soak.lock);
     if (good)
@@ -80,6 +82,20 @@ static unsigned next_run(void)
     return soak.end > 0 && soak_now() > soak.end ? UINT_MAX : atomic_fetch_add(&soak.next, 1);
 }
 
+static void run_kind(struct run *run, unsigned number)
+{
+    bool hit = false;
+
+    run_choose(run, CPUS_MOST);
+    enum victim victim = choose_victim(run);
+    if (victim == VICTIM_KEEPER)
+        run->kind = run_kind_with_keeper;
+    /* As often in the first tenth of a millisecond as in the last half second. */
+    uint64_t delay = soak_random(&run->random, UINT64_C(64) << soak_random(&run->random, 14));
+    bool good = run_whole(run, soak.work, victim, delay, &hit);
+    count_result(run, number, good, victim, hit);
+}
+
 static void *work(void *unused)
 {
     struct run *run = malloc(sizeof *run);
@@ -87,18 +103,13 @@ static void *work(void *unused)
     if (!run)
         abort();
     for (unsigned number; (number = next_run()) < soak.count;) {
-        bool hit = false;
         memset(run, 0, sizeof *run);
         soak_random_start(&run->random, soak.seed, number);
         run->accel = soak.accelerators[soak_random(&run->random, soak.accelerator_count)];
-        run_choose(run, CPUS_MOST);
-        enum victim victim = choose_victim(run);
-        if (victim == VICTIM_KEEPER)
-            run->kind = run_kind_with_keeper;
-        /* As often in the first tenth of a millisecond as in the last half second. */
-        uint64_t delay = soak_random(&run->random, UINT64_C(64) << soak_random(&run->random, 14));
-        bool good = run_whole(run, soak.work, victim, delay, &hit);
-        count_result(run, number, good, victim, hit);
+        if (soak.lives)
+            count_result(run, number, live(run, soak.work), VICTIM_NONE, false);
+        else
+            run_kind(run, number);
     }
     free(run);
     return NULL;
@@ -122,10 +133,11 @@ static void report_kinds(const char *phase)
 {
     char name[120];
 
-    for (unsigned i = 0; i < run_kind_count; i++) {
+    for (unsigned i = 0; i <= run_kind_count; i++) {
         if (!soak.good[i] && !soak.bad[i])
             continue;
-        snprintf(name, sizeof name, "%s: %s: %u of %u runs", phase, run_kinds[i].name, soak.good[i],
+        snprintf(name, sizeof name, "%s: %s: %u of %u runs", phase,
+                 i < run_kind_count ? run_kinds[i].name : "disturbed", soak.good[i],
                  soak.good[i] + soak.bad[i]);
         soak_result(!soak.bad[i], name, soak.failures[i]);
     }
@@ -135,7 +147,7 @@ static unsigned total(void)
 {
     unsigned sum = 0;
 
-    for (unsigned i = 0; i < run_kind_count; i++)
+    for (unsigned i = 0; i <= run_kind_count; i++)
         sum += soak.good[i] + soak.bad[i];
     return sum;
 }
@@ -189,7 +201,7 @@ static void report_files(const char *phase)
     struct run *run = calloc(1, sizeof *run);
     bool hit, good = run != NULL;
 
-    for (unsigned i = 0; good && soak.kills && i < 20; i++) {
+    for (unsigned i = 0; good && (soak.kills || soak.lives) && i < 20; i++) {
         memset(run, 0, sizeof *run);
         run->accel = soak.accelerators[0];
         run->cpus = 1;
@@ -248,8 +260,9 @@ int main(int argc, char **argv)
     if (argc > 3)
         at_once = (unsigned)atoi(argv[3]);
     soak.kills = strcmp(phase, "kills") == 0;
+    soak.lives = strcmp(phase, "lives") == 0;
     if (!soak.count || !at_once) {
-        fprintf(stderr, "usage: soak-programs series|crowd|kills COUNT [AT-ONCE]\n");
+        fprintf(stderr, "usage: soak-programs series|crowd|kills|lives COUNT [AT-ONCE]\n");
         return 2;
     }
     if (!set_up()) {

@@ -16,18 +16,18 @@ const char *const victim_names[] = {"nobody", "uhyve", "its engine", "its file p
 
 static const char *const victim_processes[] = {NULL, NULL, "uhyve-engine", "uhyve-files"};
 
-static void remove_directory(const char *path)
+void run_remove_directory(const struct run *run)
 {
-    DIR *entries = opendir(path);
+    DIR *entries = opendir(run->directory);
 
     for (const struct dirent *entry; entries && (entry = readdir(entries));)
         unlinkat(dirfd(entries), entry->d_name, 0);
     if (entries)
         closedir(entries);
-    rmdir(path);
+    rmdir(run->directory);
 }
 
-static bool make_directory(struct run *run, const char *work)
+bool run_make_directory(struct run *run, const char *work)
 {
     snprintf(run->directory, sizeof run->directory, "%s/run-XXXXXX", work);
     if (mkdtemp(run->directory))
@@ -126,7 +126,7 @@ static bool is_as_killed(struct run *run, enum victim victim)
 
 bool run_whole(struct run *run, const char *work, enum victim victim, uint64_t delay, bool *hit)
 {
-    bool good = make_directory(run, work);
+    bool good = run_make_directory(run, work);
 
     *hit = false;
     if (!good)
@@ -143,6 +143,6 @@ bool run_whole(struct run *run, const char *work, enum victim victim, uint64_t d
         good = (*hit && is_as_killed(run, victim)) || is_as_expected(run);
     }
     run_release(run);
-    remove_directory(run->directory);
+    run_remove_directory(run);
     return good;
 }
