@@ -131,6 +131,7 @@ group_system() {
     main_build || return
     step system-kvm system_tests build kvm 60
     step system-direct system_tests build direct 60
+    step soak tests/soak/run -b build short
 }
 
 group_nested() {
@@ -151,6 +152,7 @@ sanitizer_group() {
     step "unit-$1" unit "build-$1"
     step "kvm-$1" system_tests "build-$1" kvm 120
     step "direct-$1" system_tests "build-$1" direct 120
+    step "soak-$1" tests/soak/run -b "build-$1" lifecycle 6
 }
 
 group_asan() {

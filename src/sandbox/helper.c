@@ -104,6 +104,22 @@ static void __attribute__((noreturn)) run(const struct helper_job *job, int sock
         syscall(SYS_exit_group, 0);
 }
 
+/*
+ * Other threads of the program may hold locks at this moment, for ever as far as the copy is
+ * concerned: it calls nothing that takes one. That is more than sanitizers can promise, whose
+ * runtime must know of the copy.
+ *
+ * No signal at its end: the program's own handling of children must not notice this one.
+ */
+static pid_t copy_process(void)
+{
+#ifdef UHYVE_SANITIZED
+    return fork();
+#else
+    return (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+#endif
+}
+
 int helper_start(struct helper *helper, const struct helper_job *job)
 {
     int sockets[2];
@@ -112,8 +128,7 @@ int helper_start(struct helper *helper, const struct helper_job *job)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
         return -errno;
     helper->socket = sockets[0];
-    /* No signal at its end: the program's own handling of children must not notice this one. */
-    helper->pid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+    helper->pid = copy_process();
     if (helper->pid == 0)
         run(job, sockets[1]);
     int err = helper->pid < 0 ? -errno : 0;

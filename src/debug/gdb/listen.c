@@ -73,7 +73,11 @@ static int listen_tcp(struct gdb_listener *listener, uint16_t port, struct uhyve
     return 0;
 }
 
-/* Remove what a program that died has left. Only a socket that nobody listens on is that. */
+/*
+ * Remove what a program that died has left: a socket that is nobody's any more. To ask for a
+ * connection of another type tells that (ECONNREFUSED, else EPROTOTYPE) without making one: a VM
+ * that lives would take that for a debugger, and stop its guest.
+ */
 static void remove_stale(const struct sockaddr_un *address)
 {
     struct stat status;
@@ -81,7 +85,7 @@ static void remove_stale(const struct sockaddr_un *address)
 
     if (lstat(address->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode))
         return;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
     if (connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 &&
