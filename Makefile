@@ -26,7 +26,7 @@ BUILD ?= build$(compiler_part)$(strip $(sanitizer_part))
 build := tools/build.sh $(BUILD) $(if $(WERROR),-Dwerror=$(WERROR)) \
 	$(if $(SANITIZE),-Db_sanitize=$(SANITIZE) -Db_lundef=false)
 
-.PHONY: all help deps demo check bench fuzz coverage install format clean
+.PHONY: all help deps demo check bench fuzz prove coverage install format clean
 
 all:
 	@UHYVE_NO_INSTALL=1 tools/deps.sh build || { echo "Run: make deps"; exit 1; }
@@ -35,9 +35,10 @@ all:
 help:
 	@echo "make            build (in $(BUILD))"
 	@echo "make demo       build and boot the example unikernel"
-	@echo "make check      build and run every test; GROUPS='gcc system nested clang asan tsan fuzz'"
+	@echo "make check      build and run every test; GROUPS='gcc system nested clang asan tsan fuzz prove'"
 	@echo "make bench      measure"
 	@echo "make fuzz       fuzz one target: T=TARGET S=SECONDS"
+	@echo "make prove      prove what can be proved; N='PROOF...'"
 	@echo "make coverage   which lines do the tests reach"
 	@echo "make install    to PREFIX ($(PREFIX)) below DESTDIR"
 	@echo "make format     lay the sources out"
@@ -72,6 +73,10 @@ fuzz:
 		-Db_lundef=false -- --quiet fuzz-programs
 	@tools/fuzz.sh build-fuzz $(or $(S),60) $(T)
 
+prove:
+	@tools/deps.sh prove
+	@tools/prove.sh $(N)
+
 coverage:
 	@tools/deps.sh coverage
 	@tools/build.sh build-coverage -Db_coverage=true -- --quiet
@@ -87,7 +92,7 @@ install:
 
 format:
 	@tools/deps.sh format
-	find bench fuzz guests include src tests -name '*.[ch]' -exec clang-format -i {} +
+	find bench fuzz guests include prove src tests -name '*.[ch]' -exec clang-format -i {} +
 
 clean:
 	rm -rf build build-*
