@@ -26,7 +26,7 @@ BUILD ?= build$(compiler_part)$(strip $(sanitizer_part))
 build := tools/build.sh $(BUILD) $(if $(WERROR),-Dwerror=$(WERROR)) \
 	$(if $(SANITIZE),-Db_sanitize=$(SANITIZE) -Db_lundef=false)
 
-.PHONY: all help deps demo check bench fuzz prove coverage install format clean
+.PHONY: all help deps demo check bench fuzz fuzz-coverage prove coverage install format clean
 
 all:
 	@UHYVE_NO_INSTALL=1 tools/deps.sh build || { echo "Run: make deps"; exit 1; }
@@ -38,8 +38,9 @@ help:
 	@echo "make check      build and run every test; GROUPS='gcc system nested clang asan tsan fuzz prove'"
 	@echo "make bench      measure"
 	@echo "make fuzz       fuzz one target: T=TARGET S=SECONDS"
+	@echo "make fuzz-coverage  what do its inputs reach: T=TARGET"
 	@echo "make prove      prove what can be proved; N='PROOF...'"
-	@echo "make coverage   which lines do the tests reach"
+	@echo "make coverage   which branches do the tests reach"
 	@echo "make install    to PREFIX ($(PREFIX)) below DESTDIR"
 	@echo "make format     lay the sources out"
 	@echo "make deps       install what the build needs"
@@ -79,11 +80,13 @@ prove:
 
 coverage:
 	@tools/deps.sh coverage
-	@tools/build.sh build-coverage -Db_coverage=true -- --quiet
-	@meson test -C build-coverage --no-rebuild --suite unit --suite fuzz
-	@UHYVE=$(CURDIR)/build-coverage/src/uhyve bats tests/system
-	@gcovr --root . --filter 'src/' build-coverage --html-details build-coverage/coverage.html \
-		--print-summary
+	@tools/build.sh build-coverage -Dtests=enabled -Db_coverage=true -- --quiet
+	@tools/coverage.sh build-coverage
+
+fuzz-coverage:
+	@tools/deps.sh coverage
+	@tools/build.sh build-coverage -Dtests=enabled -Db_coverage=true -- --quiet fuzz-programs
+	@tools/coverage.sh build-coverage --fuzz $(T)
 
 # The prefix is part of what is built (pkg-config file, man page directory).
 install:

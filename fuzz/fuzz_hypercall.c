@@ -11,8 +11,6 @@
  *   4  page tables      offset (2 bytes)
  */
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "console/console.h"
@@ -20,6 +18,7 @@
 #include "fuzz.h"
 #include "hermit/hypercall.h"
 #include "hypercall/hypercall.h"
+#include "input.h"
 #include "util/log.h"
 
 #define MEMORY_BASE UINT64_C(0x10000)
@@ -37,28 +36,6 @@ struct guest {
     unsigned messages;
     uint8_t string[8 * 255];
 };
-
-struct input {
-    const uint8_t *bytes;
-    size_t size;
-};
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
-
-/* The next `size` bytes of the input as a number; 0 where it ends. */
-static uint64_t take(struct input *input, size_t size)
-{
-    uint64_t value = 0;
-    size = size < input->size ? size : input->size;
-    memcpy(&value, input->bytes, size);
-    input->bytes += size;
-    input->size -= size;
-    return value;
-}
 
 static void count_message(void *context, enum uhyve_level level, const char *text)
 {

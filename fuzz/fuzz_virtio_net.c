@@ -15,22 +15,16 @@
  *   7  the worker looks around
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "device/virtio_net_card.h"
 #include "fuzz.h"
+#include "input.h"
 
 #define MEMORY_BASE UINT64_C(0x10000)
 #define MEMORY_SIZE 65536
 #define BAR         UINT64_C(0xfe000000)
 #define STEPS_MAX   64
 #define QUEUE_BYTES 8192 /* each queue's rings: descriptors, driver's at 4096, device's at 5120 */
-
-struct input {
-    const uint8_t *bytes;
-    size_t size;
-};
 
 struct world {
     struct net_backend net; /* first */
@@ -42,22 +36,6 @@ struct world {
     unsigned messages;
     bool line;
 };
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
-
-static uint64_t take(struct input *input, size_t size)
-{
-    uint64_t value = 0;
-    size = size < input->size ? size : input->size;
-    memcpy(&value, input->bytes, size);
-    input->bytes += size;
-    input->size -= size;
-    return value;
-}
 
 static void count_message(void *context, enum uhyve_level level, const char *text)
 {

@@ -3,7 +3,6 @@
  * What the options mean is in cli/, what a VM does in the library.
  */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "cli/streams.h"
 #include "cli/violation.h"
 #include "util/error.h"
+#include "util/process.h"
 
 /* Print and release `text`. Returns the exit status: `status`, or that of a failure if it was 0. */
 static int print(struct text *text, int status)
@@ -28,7 +28,8 @@ static int print(struct text *text, int status)
     if (!err)
         return status;
     error_set(&error, status ? status : UHYVE_STATUS_FAILED, -err,
-              "cannot write to standard output: %s (check where it goes)", strerror(-err));
+              "cannot write to standard output: %s (%s)", strerror(-err),
+              error_remedy(-err, "check where it goes"));
     return report_error(&error);
 }
 
@@ -68,7 +69,9 @@ static int run(struct cli_settings *settings, struct descriptors *inherited)
     int err = uhyve_run(vm, &result, &error);
     int signal = signals_release();
     int status = err ? report_error(&error) : report_result(&result, signal);
-    if (!err)
+    if (err)
+        streams_remove_output(settings);
+    else
         status = print_stats(settings, vm, &result, status);
     uhyve_destroy(vm);
     return status;
@@ -83,9 +86,8 @@ int main(int argc, char **argv)
     int status;
 
     descriptors_note(&inherited);
-    if (streams_reserve() != 0)
+    if (process_begin() != 0)
         return UHYVE_STATUS_FAILED;
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other */
 
     settings_init(&settings);
     settings.params.message = report_message;

@@ -136,9 +136,10 @@ struct accel_kernel {
 
 struct accel {
     const char *name;
-    bool shared_ram;                  /* guest RAM must be a file (ram_options.shared) */
-    const struct sandbox_call *calls; /* system calls from the creation of the vCPUs on; also
-                                       * named in vm/isolation.c */
+    bool shared_ram;                       /* guest RAM must be a file (ram_options.shared) */
+    const struct sandbox_call *calls;      /* system calls from the creation of the vCPUs on; also
+                                            * named in vm/isolation.c */
+    const struct sandbox_call *line_calls; /* those of vm_set_irq_line, but for its first call */
     /*
      * Open what this machine has for it. Returns 0 and a handle, or -errno with the reason and the
      * remedy in *error. *degraded is set, with a reason in *error too, where guests run that do
@@ -232,6 +233,7 @@ struct accel {
 extern const struct accel accel_direct;
 extern const struct accel accel_kvm;
 extern const struct sandbox_call direct_calls[], kvm_calls[];
+extern const struct sandbox_call direct_line_calls[], kvm_line_calls[];
 
 /* An accelerator that was found to work, and its handle. */
 struct accel_choice {

@@ -40,9 +40,8 @@ static int config_open(const struct cli_settings *settings, struct text *path,
     if (fd >= 0)
         return fd;
     return error_set(error, UHYVE_STATUS_USAGE, errno == ENOENT ? EINVAL : errno,
-                     "cannot open the configuration file '%.500s': %s (check the path and its "
-                     "permissions)",
-                     path->data, strerror(errno));
+                     "cannot open the configuration file '%.500s': %s (%s)", path->data,
+                     strerror(errno), error_remedy(errno, "check the path and its permissions"));
 }
 
 /* Read all of `fd`, but not much more than the parser takes. */

@@ -83,8 +83,8 @@ int report_result(const struct uhyve_result *result, int signal)
     if (result->output_error) {
         struct uhyve_error error;
         error_set(&error, status ? status : UHYVE_STATUS_FAILED, result->output_error,
-                  "output of the guest was lost: %s (check where it goes)",
-                  strerror(result->output_error));
+                  "output of the guest was lost: %s (%s)", strerror(result->output_error),
+                  error_remedy(result->output_error, "check where it goes"));
         status = report_error(&error);
     }
     return status;

@@ -8,18 +8,6 @@
 
 #include "util/error.h"
 
-int streams_reserve(void)
-{
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) >= 0)
-            continue;
-        /* The lowest free descriptor is this one. O_PATH: neither read nor write. */
-        if (open("/", O_PATH) < 0)
-            return -errno;
-    }
-    return 0;
-}
-
 int streams_write(int fd, const void *data, size_t size)
 {
     const char *p = data;
@@ -48,7 +36,7 @@ static int create_file(const char *path, const char *what, int *fd, struct uhyve
     return error_set(error, UHYVE_STATUS_FAILED, errno,
                      "cannot create the %s file '%.500s': %s (%s)", what, path, strerror(errno),
                      errno == EEXIST ? "remove it or choose another name"
-                                     : "check the path and its permissions");
+                                     : error_remedy(errno, "check the path and its permissions"));
 }
 
 int streams_open_output(struct cli_settings *settings, struct uhyve_error *error)
@@ -79,7 +67,7 @@ static void remove_file(const char *path, int *fd)
 {
     if (*fd < 0 || !path)
         return;
-    unlink(path);
+    unlinkat(AT_FDCWD, path, 0); /* not unlink, which the sandbox does not know */
     close(*fd);
     *fd = -1;
 }

@@ -9,13 +9,6 @@
 
 #include "cli/settings.h"
 
-/*
- * Whoever starts uhyve may have closed descriptors 0 to 2. Occupy them, before anything else is
- * opened, with a descriptor for which read and write fail with EBADF: else the next file opened,
- * /dev/kvm perhaps, would be taken for a standard stream. Returns 0 or -errno.
- */
-int streams_reserve(void);
-
 /* Write all of it, whatever the descriptor's mode. Returns 0 or -errno. */
 int streams_write(int fd, const void *data, size_t size);
 
@@ -25,7 +18,8 @@ int streams_write(int fd, const void *data, size_t size);
  */
 int streams_open_output(struct cli_settings *settings, struct uhyve_error *error);
 
-/* Remove the file that streams_open_output created, since there will be no guest. */
+/* Remove the files that streams_open_output created, since there will be no guest. Once the sandbox
+ * is complete it keeps them, empty, from being removed. */
 void streams_remove_output(struct cli_settings *settings);
 
 #endif

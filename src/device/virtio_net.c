@@ -277,8 +277,8 @@ int virtio_net_create(const struct virtio_net_config *config, struct net_backend
     if (net->wake_fd < 0) {
         int err = errno;
         free(net);
-        return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create an event: %s",
-                         strerror(err));
+        return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create an event: %s (%s)",
+                         strerror(err), error_remedy(err, "is there enough memory?"));
     }
     net->backend = backend;
     net->log = config->log;
@@ -292,21 +292,27 @@ int virtio_net_create(const struct virtio_net_config *config, struct net_backend
     return 0;
 }
 
+int virtio_net_start_backend(struct virtio_net *net,
+                             int (*confine)(void *context, struct uhyve_error *error),
+                             void *context, struct uhyve_error *error)
+{
+    const struct net_client client = {
+        .ready = backend_ready,
+        .context = net,
+        .confine = confine,
+        .confine_context = context,
+    };
+
+    return net->backend->ops->start ? net->backend->ops->start(net->backend, &client, error) : 0;
+}
+
 int virtio_net_start(struct virtio_net *net, struct uhyve_error *error)
 {
-    const struct net_client client = {backend_ready, net};
-
-    if (net->backend->ops->start) {
-        int err = net->backend->ops->start(net->backend, &client, error);
-        if (err)
-            return err;
-    }
     int err = thread_start(&net->worker, work, net, 0);
     net->has_worker = err == 0;
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot start a thread for the network: %s (raise the limit on processes: "
-                         "ulimit -u)",
+                         "cannot start a thread for the network: %s (" THREAD_REMEDY ")",
                          strerror(-err));
     return 0;
 }

@@ -33,7 +33,13 @@ struct virtio_net_config {
 int virtio_net_create(const struct virtio_net_config *config, struct net_backend *backend,
                       struct virtio_net **net, struct uhyve_error *error);
 
-/* Start its threads. Returns 0 or -errno with *error filled. */
+/* Start the back end, whose thread, if it has one, calls `confine` first (net/net.h). Returns 0 or
+ * -errno with *error filled. */
+int virtio_net_start_backend(struct virtio_net *net,
+                             int (*confine)(void *context, struct uhyve_error *error),
+                             void *context, struct uhyve_error *error);
+
+/* Afterwards: start the card's own thread. Returns 0 or -errno with *error filled. */
 int virtio_net_start(struct virtio_net *net, struct uhyve_error *error);
 
 /* The vCPUs have ended: no thread of it uses the guest's memory any more when this returns. */
@@ -42,7 +48,7 @@ void virtio_net_stop(struct virtio_net *net);
 /* Stops it first where needed; NULL is allowed. */
 void virtio_net_destroy(struct virtio_net *net);
 
-/* The system calls that it makes from virtio_net_start on, those of its back end. */
+/* The system calls of its back end. */
 const struct sandbox_call *virtio_net_calls(const struct virtio_net *net);
 
 /* For the bus. */

@@ -126,10 +126,13 @@ static void hold(struct virtio_net *net, const struct room *room, size_t size)
 static void take(struct virtio_net *net, struct room *room, size_t size)
 {
     bool fits = size <= room->bytes;
+    /* Buffers and spill together take more than the spill, which is to hold the whole frame. */
+    bool can_wait = net->merge_buffers && room->chain_count < CHAINS_MAX &&
+                    size <= sizeof net->spill;
 
     if (size >= sizeof(struct net_header) && fits)
         deliver(net, room, size);
-    else if (!fits && net->merge_buffers && room->chain_count < CHAINS_MAX)
+    else if (!fits && can_wait)
         hold(net, room, size);
     else {
         net_count(&net->receive.lost, 1);

@@ -4,21 +4,21 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fs/files.h"
 #include "fs/host_root.h"
 #include "sandbox/filter.h"
+#include "sandbox/helper.h"
 #include "sandbox/landlock.h"
 #include "util/error.h"
+#include "util/thread.h"
 
 const struct sandbox_call keeper_calls[] = {SANDBOX_CALL(sendto), SANDBOX_CALL(recvmsg),
                                             SANDBOX_CALL(wait4), SANDBOX_END};
@@ -43,15 +43,8 @@ struct request {
 };
 
 struct keeper {
-    pid_t pid;
-    int socket;
+    struct helper process;
     pthread_mutex_t lock; /* held from a request to its answer */
-};
-
-/* Ancillary data for one descriptor. */
-union passing {
-    struct cmsghdr header;
-    char space[CMSG_SPACE(sizeof(int))];
 };
 
 /* The process. */
@@ -60,7 +53,7 @@ struct service {
     struct host_root *const *roots;
     size_t count;
     struct sandbox_path *paths; /* `count` of them */
-    int socket;
+    int *fds;                   /* the same */
 };
 
 static bool is_valid(const struct service *service, const struct request *request, ssize_t size)
@@ -86,78 +79,34 @@ static int carry_out(const struct service *service, const struct request *reques
     return -EINVAL;
 }
 
-static void answer(const struct service *service, int result, int fd)
+static void serve(int socket, void *context)
 {
-    struct iovec iov = {&result, sizeof result};
-    union passing passing = {.header = {.cmsg_level = SOL_SOCKET,
-                                        .cmsg_type = SCM_RIGHTS,
-                                        .cmsg_len = CMSG_LEN(sizeof fd)}};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-
-    if (fd >= 0) {
-        memcpy(CMSG_DATA(&passing.header), &fd, sizeof fd);
-        message.msg_control = &passing;
-        message.msg_controllen = sizeof passing;
-    }
-    while (sendmsg(service->socket, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
-        ;
-}
-
-static void serve(const struct service *service)
-{
+    const struct service *service = context;
     struct request request;
 
     for (;;) {
-        ssize_t size = recv(service->socket, &request, sizeof request, 0);
+        ssize_t size = recv(socket, &request, sizeof request, 0);
         if (size < 0 && errno == EINTR)
             continue;
         if (size <= 0)
             return;
         int result = is_valid(service, &request, size) ? carry_out(service, &request) : -EINVAL;
         bool opened = result >= 0 && request.operation == OPEN_FILE;
-        answer(service, opened ? 0 : result, opened ? result : -1);
+        helper_answer(socket, opened ? -EMFILE : result, opened ? result : -1);
         if (opened)
             close(result);
     }
 }
 
-/* The next descriptor from `first` on that the process needs; INT_MAX: none. */
-static int next_needed(const struct service *service, int first)
+static int restrict_itself(void *context)
 {
-    int next = service->socket >= first ? service->socket : INT_MAX;
-
-    for (size_t i = 0; i < service->count; i++) {
-        struct host_root_view view;
-        host_root_describe(service->roots[i], &view);
-        if (view.fd >= first && view.fd < next)
-            next = view.fd;
-    }
-    return next;
-}
-
-static int close_others(const struct service *service)
-{
-    for (int first = 0;;) {
-        int next = next_needed(service, first);
-        if (next > first && syscall(SYS_close_range, first, next - 1, 0) != 0)
-            return -errno;
-        if (next == INT_MAX)
-            return 0;
-        first = next + 1;
-    }
-}
-
-static int restrict_itself(const struct service *service)
-{
+    const struct service *service = context;
     const struct landlock_domain domain = {.paths = service->paths, .path_count = service->count};
 
-    for (size_t i = 0; i < service->count; i++) {
-        struct host_root_view view;
-        host_root_describe(service->roots[i], &view);
-        service->paths[i] = (struct sandbox_path){.fd = view.fd,
+    for (size_t i = 0; i < service->count; i++)
+        service->paths[i] = (struct sandbox_path){.fd = service->fds[i],
                                                   .rights = SANDBOX_READ | SANDBOX_WRITE |
                                                             SANDBOX_CREATE | SANDBOX_REMOVE};
-    }
     int err = landlock_restrict(&domain, landlock_abi());
 #ifndef UHYVE_SANITIZED
     prctl(PR_SET_DUMPABLE, 0);
@@ -167,49 +116,7 @@ static int restrict_itself(const struct service *service)
     return err;
 }
 
-/* Signals to the process group are the VMM's affair; this process ends with its socket. */
-static void __attribute__((noreturn)) run(const struct service *service)
-{
-    sigset_t all;
-
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
-    prctl(PR_SET_NAME, "uhyve-files");
-    int err = close_others(service);
-    if (!err)
-        err = restrict_itself(service);
-    answer(service, err, -1);
-    if (!err)
-        serve(service);
-    for (;;)
-        syscall(SYS_exit_group, 0);
-}
-
 /* The VMM. */
-
-/* An answer: its result, or the descriptor that came with it. */
-static int receive(int socket)
-{
-    int result, fd = -1;
-    struct iovec iov = {&result, sizeof result};
-    union passing passing;
-    struct msghdr message = {
-        .msg_iov = &iov,
-        .msg_iovlen = 1,
-        .msg_control = &passing,
-        .msg_controllen = sizeof passing,
-    };
-    ssize_t size;
-
-    while ((size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
-        ;
-    if (size != sizeof result)
-        return -EIO;
-    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (header && header->cmsg_type == SCM_RIGHTS)
-        memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    return fd >= 0 ? fd : result;
-}
 
 static int ask(struct keeper *keeper, struct request *request, const char *rest)
 {
@@ -221,10 +128,10 @@ static int ask(struct keeper *keeper, struct request *request, const char *rest)
     memcpy(request->rest, rest, size);
     size += offsetof(struct request, rest);
     pthread_mutex_lock(&keeper->lock);
-    while ((sent = sendto(keeper->socket, request, size, MSG_NOSIGNAL, NULL, 0)) < 0 &&
+    while ((sent = sendto(keeper->process.socket, request, size, MSG_NOSIGNAL, NULL, 0)) < 0 &&
            errno == EINTR)
         ;
-    int result = sent < 0 ? -EIO : receive(keeper->socket);
+    int result = sent < 0 ? -EIO : helper_receive(&keeper->process);
     pthread_mutex_unlock(&keeper->lock);
     return result;
 }
@@ -249,26 +156,33 @@ int keeper_unlink(struct keeper *keeper, uint32_t root, const char *rest)
 
 static int start(struct keeper *keeper, struct host_root *const *roots, size_t count)
 {
-    struct service service = {roots, count, calloc(count, sizeof *service.paths), -1};
-    int sockets[2];
+    struct service service = {
+        .roots = roots,
+        .count = count,
+        .paths = calloc(count, sizeof *service.paths),
+        .fds = calloc(count, sizeof *service.fds),
+    };
+    const struct helper_job job = {
+        .name = "uhyve-files",
+        .fds = service.fds,
+        .fd_count = count,
+        .restrict_itself = restrict_itself,
+        .serve = serve,
+        .context = &service,
+    };
+    int err = -ENOMEM;
 
-    if (!service.paths)
-        return -ENOMEM;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) {
-        int err = -errno;
-        free(service.paths);
-        return err;
+    if (service.paths && service.fds) {
+        for (size_t i = 0; i < count; i++) {
+            struct host_root_view view;
+            host_root_describe(roots[i], &view);
+            service.fds[i] = view.fd;
+        }
+        err = helper_start(&keeper->process, &job);
     }
-    keeper->socket = sockets[0];
-    service.socket = sockets[1];
-    /* No signal at its end: the program's own handling of children must not notice this one. */
-    keeper->pid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
-    if (keeper->pid == 0)
-        run(&service);
-    int err = keeper->pid < 0 ? -errno : 0;
-    close(sockets[1]);
     free(service.paths);
-    return err ? err : receive(keeper->socket);
+    free(service.fds);
+    return err;
 }
 
 int keeper_start(struct keeper **result, struct host_root *const *roots, size_t count,
@@ -278,7 +192,7 @@ int keeper_start(struct keeper **result, struct host_root *const *roots, size_t 
     int err = -ENOMEM;
 
     if (keeper) {
-        keeper->socket = -1;
+        keeper->process.socket = -1;
         pthread_mutex_init(&keeper->lock, NULL);
         err = start(keeper, roots, count);
     }
@@ -286,8 +200,8 @@ int keeper_start(struct keeper **result, struct host_root *const *roots, size_t 
         keeper_stop(keeper);
         return error_set(error, UHYVE_STATUS_FAILED, -err,
                          "cannot start the process that opens single mapped files: %s (map their "
-                         "directories instead)",
-                         strerror(-err));
+                         "directories instead, or %s)",
+                         strerror(-err), error_remedy(-err, THREAD_REMEDY));
     }
     *result = keeper;
     return 0;
@@ -295,15 +209,9 @@ int keeper_start(struct keeper **result, struct host_root *const *roots, size_t 
 
 void keeper_stop(struct keeper *keeper)
 {
-    int status;
-
     if (!keeper)
         return;
-    if (keeper->socket >= 0)
-        close(keeper->socket);
-    if (keeper->pid > 0)
-        while (waitpid(keeper->pid, &status, __WALL) < 0 && errno == EINTR)
-            ;
+    helper_stop(&keeper->process);
     pthread_mutex_destroy(&keeper->lock);
     free(keeper);
 }

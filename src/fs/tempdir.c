@@ -25,9 +25,8 @@
 static int refuse(struct uhyve_error *error, int err, const char *path, const char *why)
 {
     return error_set(error, UHYVE_STATUS_FAILED, err,
-                     "cannot keep temporary files in '%s': %s (choose another place with "
-                     "--tempdir)",
-                     path, why);
+                     "cannot keep temporary files in '%s': %s (%s)", path, why,
+                     error_remedy(err, "choose another place with --tempdir"));
 }
 
 static int open_directory(int at, const char *name)
@@ -174,8 +173,12 @@ static int make(struct tempdir *dir, const struct tempdir_options *options)
     if (mkdirat(dir->parent, dir->name, 0700) != 0)
         return errno == EEXIST ? -EAGAIN : -errno;
     dir->fd = open_directory(dir->parent, dir->name);
-    if (dir->fd < 0)
-        return dir->fd == -ENOENT ? -EAGAIN : dir->fd;
+    if (dir->fd < 0) {
+        if (dir->fd == -ENOENT)
+            return -EAGAIN;
+        unlinkat(dir->parent, dir->name, AT_REMOVEDIR);
+        return dir->fd;
+    }
     /* A file system without locks: then nobody can take it for stale either. */
     bool locked = flock(dir->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
     if (locked && fstat(dir->fd, &status) == 0 && status.st_nlink) {

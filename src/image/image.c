@@ -22,8 +22,11 @@ int image_open(struct image *image, const char *path, struct uhyve_error *error)
         if (err == ENOENT || err == ENOTDIR)
             return error_set(error, UHYVE_STATUS_NO_IMAGE, err,
                              "image '%s' was not found: %s (check the path)", path, strerror(err));
-        return error_set(error, UHYVE_STATUS_BAD_IMAGE, err,
-                         "cannot open image '%s': %s (check its permissions)", path, strerror(err));
+        /* What this process or machine has run out of says nothing about the image. */
+        bool exhausted = err == EMFILE || err == ENFILE || err == ENOMEM;
+        return error_set(error, exhausted ? UHYVE_STATUS_FAILED : UHYVE_STATUS_BAD_IMAGE, err,
+                         "cannot open image '%s': %s (%s)", path, strerror(err),
+                         error_remedy(err, "check its permissions"));
     }
     struct stat st;
     if (fstat(fd, &st) != 0) {

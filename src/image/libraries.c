@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "util/error.h"
 
@@ -21,6 +22,12 @@ static int load(void **handle, const struct library *library, const struct funct
 {
     /* Lazily: binding all symbols of libarchive's own libraries takes longer than an image does. */
     *handle = dlopen(library->file, RTLD_LAZY | RTLD_LOCAL);
+    const char *reason = *handle ? NULL : dlerror();
+    if (reason && error_is_of_limit(reason))
+        return error_set(error, UHYVE_STATUS_FAILED, EIO,
+                         "image '%s' cannot be unpacked: %s (raise the limits on open files and "
+                         "memory: ulimit -n, -v, -d)",
+                         path, reason);
     if (!*handle)
         return error_set(error, UHYVE_STATUS_FAILED, ENOENT,
                          "image '%s' cannot be unpacked: the library %s is not there (install the "

@@ -120,8 +120,11 @@ static int check(struct build *build)
 
 static int error_output(struct build *build, int err, const char *what)
 {
-    return error_set(build->error, UHYVE_STATUS_FAILED, err, "cannot %s image '%s': %s", what,
-                     build->options->output, strerror(err));
+    return error_set(build->error, UHYVE_STATUS_FAILED, err, "cannot %s image '%s': %s (%s)", what,
+                     build->options->output, strerror(err),
+                     error_remedy(err, err == EINTR    ? "start it again"
+                                       : err == ENOMEM ? "is there enough memory?"
+                                                       : "check its directory and permissions"));
 }
 
 static int error_pack(struct build *build, int err, const char *name)
@@ -131,7 +134,7 @@ static int error_pack(struct build *build, int err, const char *name)
                          "'%s' has too long a name for an image: 100 bytes, or 155 and 100 around "
                          "a slash, are possible (rename it)",
                          name);
-    if (err == -EFBIG)
+    if (err == -EOVERFLOW)
         return error_set(build->error, UHYVE_STATUS_BAD_IMAGE, -err,
                          "'%s' is too large for an image: 8 GiB are possible", name);
     return error_output(build, -err, "write");

@@ -8,6 +8,7 @@
 
 #include "image_tool/image_tool.h"
 #include "util/error.h"
+#include "util/process.h"
 
 static const char help[] =
     "Make Hermit images and show what is in them.\n"
@@ -176,12 +177,14 @@ int main(int argc, char **argv)
     struct text text = {0};
     struct uhyve_error error;
 
+    if (process_begin() != 0)
+        return UHYVE_STATUS_FAILED;
     int err = run(argc, argv, &text, &error);
     if (!err && (fwrite(text.data ? text.data : "", 1, text.size, stdout) != text.size ||
                  fflush(stdout) != 0))
         err = error_set(&error, UHYVE_STATUS_FAILED, errno,
-                        "cannot write to standard output: %s (check where it goes)",
-                        strerror(errno));
+                        "cannot write to standard output: %s (%s)", strerror(errno),
+                        error_remedy(errno, "check where it goes"));
     text_free(&text);
     if (err)
         print_message(NULL, UHYVE_LEVEL_ERROR, error.message);

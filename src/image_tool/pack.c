@@ -161,7 +161,7 @@ int packer_add(struct packer *packer, const char *name, uint64_t size)
     unsigned sum = 0;
 
     if (size >= SIZE_MAX_8G)
-        return -EFBIG;
+        return -EOVERFLOW;
     int err = set_name(&header, name);
     if (err)
         return err;
@@ -180,7 +180,7 @@ int packer_write(struct packer *packer, const void *bytes, size_t size)
     static const char zeros[BLOCK];
 
     if (size > packer->rest)
-        return -EFBIG;
+        return -EOVERFLOW;
     packer->rest -= size;
     int err = compress_bytes(packer, bytes, size, false);
     if (!err && !packer->rest && packer->padding) {

@@ -17,8 +17,8 @@ struct packer;
 struct packer *packer_create(int fd, bool zstd);
 
 /*
- * Start a file: exactly `size` bytes must follow. Returns 0, -ENAMETOOLONG or -EFBIG if it does not
- * fit into a ustar header, or another -errno.
+ * Start a file: exactly `size` bytes must follow. Returns 0, -ENAMETOOLONG or -EOVERFLOW if it does
+ * not fit into a ustar header, or another -errno.
  */
 int packer_add(struct packer *packer, const char *name, uint64_t size);
 

@@ -70,11 +70,13 @@ static void record(struct dump *dump, const struct iovec *iov, int count, size_t
     clock_gettime(CLOCK_REALTIME, &now);
     header = (struct pcap_record){(uint32_t)now.tv_sec, (uint32_t)now.tv_nsec, (uint32_t)stored,
                                   (uint32_t)size};
-    if (writev(dump->file, pieces, used) == (ssize_t)(sizeof header + stored))
+    ssize_t written = writev(dump->file, pieces, used);
+    if (written == (ssize_t)(sizeof header + stored))
         return;
+    int err = written < 0 ? errno : ENOSPC; /* a part fits as long as any room is left */
     if (!atomic_exchange(&dump->failed, true))
-        log_warn(dump->log, "the capture of the network ends here: it cannot be written (is the "
-                            "disk full?)");
+        log_warn(dump->log, "the capture of the network ends here: %s (%s)", strerror(err),
+                 error_remedy(err, "check where it goes"));
 }
 
 static int dump_send(struct net_backend *net, const struct iovec *iov, int count)
@@ -133,14 +135,18 @@ static int open_file(const char *path, struct uhyve_error *error)
     };
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
 
-    if (file >= 0 && write(file, &header, sizeof header) == sizeof header)
+    ssize_t written = file < 0 ? -1 : write(file, &header, sizeof header);
+    if (written == sizeof header)
         return file;
-    int err = errno;
-    if (file >= 0)
+    int err = written < 0 ? errno : ENOSPC;
+    if (file >= 0) {
         close(file);
+        unlink(path);
+    }
     return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create the capture '%s': %s (%s)",
                      path, strerror(err),
-                     err == EEXIST ? "give the name of a new file" : "check the path");
+                     err == EEXIST ? "give the name of a new file"
+                                   : error_remedy(err, "check the path"));
 }
 
 int net_dump_open(const struct uhyve_net *config, const struct log *log, struct net_backend **net,

@@ -11,6 +11,8 @@
  *     at a time, possibly at the same time as send;
  *   - set_offloads, while neither of the two runs;
  *   - start, once, before the first of them and after privileges were dropped; close, last.
+ * A back end with a thread makes system calls on that: on other threads send, receive, and close
+ * once it was started, are to do with those that every thread may make (sandbox/runtime.h).
  *
  * Two kinds of back end:
  *   - with a descriptor (tap, socket): `fd` becomes readable when receive has something, and, after
@@ -75,13 +77,18 @@ struct net_backend;
 struct net_client {
     void (*ready)(void *context);
     void *context;
+    /* For a thread of the back end, before it does anything: restrict it. Returns 0 or -errno with
+     * *error filled. NULL: nothing is restricted. */
+    int (*confine)(void *context, struct uhyve_error *error);
+    void *confine_context;
 };
 
 struct net_ops {
     const char *name; /* as the user writes it: "tap" */
     /*
-     * Privileges are gone, threads may be started. A back end with a thread of its own keeps
-     * `client`. NULL: nothing to do. Returns 0 or -errno with *error filled.
+     * Privileges are gone, but nothing is restricted yet: only a thread that restricts itself may
+     * be started, and a process. A back end with a thread of its own keeps `client`. NULL: nothing
+     * to do. Returns 0 or -errno with *error filled.
      */
     int (*start)(struct net_backend *net, const struct net_client *client,
                  struct uhyve_error *error);
@@ -102,8 +109,8 @@ struct net_ops {
     void (*set_offloads)(struct net_backend *net, unsigned offloads);
     /* Ends its threads and releases everything, `net` too. */
     void (*close)(struct net_backend *net);
-    const struct sandbox_call *calls; /* the system calls of all of these but close; also named in
-                                       * vm/isolation.c */
+    const struct sandbox_call *calls; /* the system calls of its thread or, where it has none, of
+                                       * all of these but close; also named in vm/isolation.c */
 };
 
 /* What a back end can do; constant after it was opened. */

@@ -1,23 +1,31 @@
 #include "net/pump.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "util/error.h"
+#include "util/thread.h"
 
 #define HIGH_WATER (FRAME_RING_SLOTS / 2) /* one round can bring many frames */
 #define LOW_WATER  (FRAME_RING_SLOTS / 4)
+
+const struct sandbox_call pump_calls[] = {
+    SANDBOX_CALL(poll),
+    SANDBOX_CALL(ppoll),
+    SANDBOX_END,
+};
 
 int pump_init(struct pump *pump, const struct pump_ops *ops)
 {
     size_t frame_max = pump->net.info.frame_max - sizeof(struct net_header);
 
     pump->ops = ops;
+    sem_init(&pump->confined, 0, 0);
     pump->net.fd = -1;
     int err = frame_ring_init(&pump->to_guest, frame_max);
     int other = frame_ring_init(&pump->to_host, frame_max);
@@ -45,6 +53,7 @@ void pump_release(struct pump *pump)
     if (pump->event >= 0)
         close(pump->event);
     free(pump->polls);
+    sem_destroy(&pump->confined);
 }
 
 void pump_wake(struct pump *pump)
@@ -155,24 +164,35 @@ static void *run(void *context)
 {
     struct pump *pump = context;
 
+    const struct net_client *client = &pump->client;
+
+    prctl(PR_SET_NAME, "uhyve-network");
+    if (client->confine)
+        pump->confine_error = client->confine(client->confine_context, pump->start_error);
+    bool failed = pump->confine_error != 0;
+    sem_post(&pump->confined);
+    if (failed)
+        return NULL;
     while (!atomic_load(&pump->stopping))
         run_once(pump);
+    if (pump->ops->finish)
+        pump->ops->finish(pump);
     return NULL;
 }
 
 int pump_start(struct net_backend *net, const struct net_client *client, struct uhyve_error *error)
 {
     struct pump *pump = (struct pump *)net;
-    sigset_t all, old;
 
     pump->client = *client;
-    sigfillset(&all); /* signals are for the threads that expect them */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int err = pthread_create(&pump->thread, NULL, run, pump);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pump->start_error = error;
+    int err = thread_start(&pump->thread, run, pump, 0);
     if (err)
-        return error_set(error, UHYVE_STATUS_FAILED, err,
-                         "cannot start a thread for the network: %s", strerror(err));
+        return error_set(error, UHYVE_STATUS_FAILED, -err,
+                         "cannot start a thread for the network: %s (" THREAD_REMEDY ")",
+                         strerror(-err));
     pump->has_thread = true;
-    return 0;
+    while (sem_wait(&pump->confined) != 0)
+        ;
+    return pump->confine_error;
 }

@@ -14,6 +14,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include "net/frame_ring.h"
@@ -35,6 +36,8 @@ struct pump_ops {
      * 0. With pump->patience set, it may be called twice between two calls of `prepare`.
      */
     void (*work)(struct pump *pump);
+    /* The thread ends. NULL: nothing to do. */
+    void (*finish)(struct pump *pump);
 };
 
 struct pump {
@@ -52,7 +55,10 @@ struct pump {
     struct net_client client;
     pthread_t thread;
     bool has_thread;
-    int event; /* wakes the thread */
+    sem_t confined;                  /* posted when the thread has restricted itself ... */
+    int confine_error;               /* ... or has ended, since it could not: -errno ... */
+    struct uhyve_error *start_error; /* ... and why */
+    int event;                       /* wakes the thread */
     atomic_bool stopping;
     atomic_bool asleep;
     atomic_bool starved; /* the guest was told to try again */
@@ -68,6 +74,9 @@ void pump_stop(struct pump *pump);
 
 /* After pump_stop: releases what pump_init allocated, not the structure. */
 void pump_release(struct pump *pump);
+
+/* What the thread calls for the pump itself. */
+extern const struct sandbox_call pump_calls[];
 
 /* The three calls for struct net_ops. */
 int pump_start(struct net_backend *net, const struct net_client *client, struct uhyve_error *error);

@@ -2,9 +2,9 @@
  * The back end `socket`: a UNIX stream socket on which each frame follows its length, four bytes in
  * network order. passt and QEMU's "stream" network speak this; so do switches made for QEMU.
  *
- * The other side listens; it is connected to once, at the start: a process that may connect to
- * sockets of its choice later on is not confined. When the other side is gone the guest's cable is
- * as good as pulled, and a message says so.
+ * The other side listens. When it goes away, what the guest sends is lost, and a process that may
+ * do nothing else (connector.h) tries to connect again, in intervals that grow. The guest is not
+ * told: the driver of Hermit's kernels ends in a panic when the card reports a change of its link.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,17 +12,25 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "net/connector.h"
 #include "net/pump.h"
 #include "net/user.h"
 #include "util/error.h"
+#include "util/thread.h"
 
 #define MTU         1500
 #define FRAME_MAX   (14 + 4 + MTU)
 #define LENGTH_SIZE 4
 #define BUFFER_SIZE (128 * 1024)
 #define LENGTH_MAX  (64 * 1024) /* longer frames are no frames: the stream is out of step */
+
+/* Milliseconds between attempts to connect again. A connection that lasts no longer than the
+ * longest interval does not shorten it. */
+#define RETRY_SHORTEST 50
+#define RETRY_LONGEST  5000
 
 /* Bytes between the stream and the rings. */
 struct stream_buffer {
@@ -34,7 +42,13 @@ struct stream {
     struct pump pump;
     const struct log *log;
     char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
-    int fd;       /* -1: the other side is gone */
+    struct helper connector;
+    int fd;               /* -1: the other side is gone */
+    int64_t connected_at; /* ms, monotonic */
+    int64_t retry_at;
+    int interval; /* ms: the next one; 0: it cannot be tried any more */
+    bool broken;  /* the user knows that there is no connection */
+    struct log_limit complaints;
     bool stalled; /* the ring was full before the input was empty */
     size_t poll_index;
     struct stream_buffer in, out;
@@ -43,14 +57,78 @@ struct stream {
 const struct sandbox_call socket_calls[] = {
     SANDBOX_CALL(recvfrom),
     SANDBOX_CALL(sendto, SANDBOX_EQUAL(4, 0)), /* to nobody but the other side */
+    SANDBOX_CALL(recvmsg),                     /* from the connector */
     SANDBOX_END,
 };
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static void lose(struct stream *stream, const char *why)
 {
-    log_warn(stream->log, "the network of the guest has ended: socket '%s': %s", stream->path, why);
+    int64_t now = now_ms();
+    bool last;
+
+    if (!stream->broken && log_limit_pass(&stream->complaints, &last))
+        log_warn(stream->log,
+                 "the guest's network is interrupted: socket '%s': %s (uhyve goes on trying to "
+                 "connect to it)%s",
+                 stream->path, why, last ? " (further interruptions are not reported)" : "");
     close(stream->fd);
     stream->fd = -1;
+    stream->broken = true;
+    stream->in.start = stream->in.end = stream->out.start = stream->out.end = 0;
+    stream->stalled = stream->pump.blocked = false;
+    if (now - stream->connected_at > RETRY_LONGEST)
+        stream->interval = RETRY_SHORTEST;
+    stream->retry_at = now + stream->interval;
+}
+
+static void try_again(struct stream *stream)
+{
+    int64_t now = now_ms();
+
+    if (!stream->interval || now < stream->retry_at)
+        return;
+    stream->fd = connector_connect(&stream->connector);
+    stream->interval = 2 * stream->interval < RETRY_LONGEST ? 2 * stream->interval : RETRY_LONGEST;
+    stream->retry_at = now + stream->interval;
+    if (stream->fd >= 0) {
+        stream->connected_at = now;
+    } else if (stream->fd == -EIO) {
+        stream->interval = 0;
+        log_warn(stream->log,
+                 "the guest's network has ended: the process that connects to socket "
+                 "'%s' is gone",
+                 stream->path);
+    }
+}
+
+/* A connection that lasts is told of: not one that a listener ends at once, again and again. */
+static void note_connection(struct stream *stream)
+{
+    bool last;
+
+    if (!stream->broken)
+        return;
+    stream->broken = false;
+    if (log_limit_pass(&stream->complaints, &last))
+        log_warn(stream->log, "the guest's network is back: socket '%s'%s", stream->path,
+                 last ? " (further interruptions are not reported)" : "");
+}
+
+/* How long to wait while there is no connection, or nothing has come over it yet. */
+static int until_next_step(const struct stream *stream)
+{
+    int64_t left = stream->retry_at - now_ms();
+
+    if (stream->fd >= 0 || !stream->interval)
+        return PUMP_FOREVER;
+    return left > 0 ? (int)left : 0;
 }
 
 static int stream_prepare(struct pump *pump)
@@ -60,7 +138,7 @@ static int stream_prepare(struct pump *pump)
 
     stream->poll_index = 0;
     if (stream->fd < 0)
-        return PUMP_FOREVER;
+        return until_next_step(stream);
     pump->blocked = stream->out.start < stream->out.end;
     if (!pump->choked)
         events |= POLLIN;
@@ -111,6 +189,7 @@ static void read_input(struct stream *stream)
         lose(stream, size < 0 ? strerror(errno) : "the other side has closed it");
         return;
     }
+    note_connection(stream);
     in->end += (size_t)size;
     if (!parse_input(stream))
         lose(stream, "what comes is not frames with their lengths");
@@ -162,6 +241,8 @@ static void stream_work(struct pump *pump)
 
     short events = stream->poll_index ? pump->polls[stream->poll_index].revents : 0;
 
+    if (stream->fd < 0)
+        try_again(stream);
     if (!pump->choked && stream->stalled)
         parse_input(stream);
     if (!pump->choked && !stream->stalled && events & ~POLLOUT)
@@ -172,17 +253,30 @@ static void stream_work(struct pump *pump)
         /* Nobody is there: frames of the guest get lost. */
         fill_output(stream);
         stream->out.start = stream->out.end = 0;
-        pump->blocked = false;
     }
 }
 
 static const struct pump_ops stream_pump_ops = {.prepare = stream_prepare, .work = stream_work};
+
+static int stream_start(struct net_backend *net, const struct net_client *client,
+                        struct uhyve_error *error)
+{
+    struct stream *stream = (struct stream *)net;
+
+    int err = connector_start(&stream->connector, stream->path, client->confine != NULL);
+    if (err)
+        return error_set(error, UHYVE_STATUS_FAILED, -err,
+                         "cannot start the process that connects to socket '%s': %s (%s)",
+                         stream->path, strerror(-err), error_remedy(-err, THREAD_REMEDY));
+    return pump_start(net, client, error);
+}
 
 static void stream_close(struct net_backend *net)
 {
     struct stream *stream = (struct stream *)net;
 
     pump_stop(&stream->pump);
+    helper_stop(&stream->connector);
     if (stream->fd >= 0)
         close(stream->fd);
     pump_release(&stream->pump);
@@ -192,7 +286,7 @@ static void stream_close(struct net_backend *net)
 static const struct net_ops stream_ops = {
     .name = "socket",
     .calls = socket_calls,
-    .start = pump_start,
+    .start = stream_start,
     .send = pump_send,
     .receive = pump_receive,
     .close = stream_close,
@@ -226,7 +320,8 @@ int net_socket_open(const struct uhyve_net *config, const struct log *log, struc
 
     if (!stream)
         return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
-    stream->fd = -1;
+    stream->fd = stream->connector.socket = -1;
+    stream->interval = RETRY_SHORTEST;
     stream->log = log;
     stream->pump.net.ops = &stream_ops;
     stream->pump.net.info = (struct net_info){
@@ -235,7 +330,8 @@ int net_socket_open(const struct uhyve_net *config, const struct log *log, struc
     };
     int err = pump_init(&stream->pump, &stream_pump_ops);
     if (err)
-        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s", strerror(-err));
+        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s (%s)",
+                  strerror(-err), error_remedy(-err, "is there enough memory?"));
     else
         err = connect_stream(stream, config->name, error);
     if (err) {

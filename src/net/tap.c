@@ -42,9 +42,9 @@ static int fail_open(struct uhyve_error *error, int err, const char *name)
                          "modprobe tun; in a container pass the device, or use --net user)",
                          name, strerror(err));
     return error_set(error, UHYVE_STATUS_FAILED, err,
-                     "cannot open " TUN_DEVICE " for tap device '%s': %s (allow it as root with: "
-                     "chmod 666 " TUN_DEVICE ", or use --net user, which needs no permission)",
-                     name, strerror(err));
+                     "cannot open " TUN_DEVICE " for tap device '%s': %s (%s)", name, strerror(err),
+                     error_remedy(err, "allow it as root with: chmod 666 " TUN_DEVICE
+                                       ", or use --net user, which needs no permission"));
 }
 
 static int fail_attach(struct uhyve_error *error, int err, const char *name)

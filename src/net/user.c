@@ -64,9 +64,11 @@ static void ignore_guest_error(const char *text, void *context)
 
 static int64_t get_clock(void *context)
 {
+    const struct user *user = context;
     struct timespec now;
+
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + user->slirp.clock_offset;
 }
 
 static void *new_timer(SlirpTimerCb callback, void *timer_context, void *context)
@@ -97,6 +99,11 @@ static void ignore_fd(int fd, void *context)
 {
 }
 
+static void note_fd(int fd, void *context)
+{
+    user_slirp_note_socket(&((struct user *)context)->slirp, fd);
+}
+
 static void notify(void *context)
 {
     pump_wake(context);
@@ -109,7 +116,7 @@ static const SlirpCb callbacks = {
     .timer_new = new_timer,
     .timer_free = free_timer,
     .timer_mod = set_timer,
-    .register_poll_fd = ignore_fd,
+    .register_poll_fd = note_fd,
     .unregister_poll_fd = ignore_fd,
     .notify = notify,
 };
@@ -213,7 +220,17 @@ static void user_work(struct pump *pump)
     run_timers(user);
 }
 
-static const struct pump_ops user_pump_ops = {.prepare = user_prepare, .work = user_work};
+/* Here, since no other thread may do what libslirp does with sockets. */
+static void user_finish(struct pump *pump)
+{
+    user_slirp_close(&((struct user *)pump)->slirp);
+}
+
+static const struct pump_ops user_pump_ops = {
+    .prepare = user_prepare,
+    .work = user_work,
+    .finish = user_finish,
+};
 
 static void user_close(struct net_backend *net)
 {
@@ -248,7 +265,8 @@ int net_user_open(const struct uhyve_net *config, const struct log *log, struct 
     };
     int err = pump_init(&user->pump, &user_pump_ops);
     if (err)
-        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s", strerror(-err));
+        error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s (%s)",
+                  strerror(-err), error_remedy(-err, "is there enough memory?"));
     else
         err = user_slirp_open(&user->slirp, config, MTU, &callbacks, user, error);
     if (err) {

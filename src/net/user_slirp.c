@@ -3,10 +3,13 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "net/net.h"
 #include "util/error.h"
@@ -18,6 +21,11 @@
 
 #define ETHERNET_SIZE 14
 #define IPV4_SIZE     20
+#define IPV6_SIZE     40
+#define UDP_SIZE      8
+
+/* Longer than libslirp goes without a look at the resolver's file. */
+#define LOOK_INTERVAL_NS INT64_C(2000000000)
 
 /* What libslirp calls while a guest runs. */
 const struct sandbox_call user_slirp_calls[] = {
@@ -37,11 +45,15 @@ const struct sandbox_call user_slirp_calls[] = {
     SANDBOX_CALL(getsockopt),
     SANDBOX_CALL(getsockname),
     SANDBOX_CALL(getpeername),
-    SANDBOX_CALL(fcntl),
-    SANDBOX_CALL(ppoll), /* of the pump */
+    SANDBOX_CALL(fcntl, SANDBOX_EQUAL(1, F_GETFL)),
+    SANDBOX_CALL(fcntl, SANDBOX_EQUAL(1, F_SETFL)),
+    SANDBOX_CALL(fcntl, SANDBOX_EQUAL(1, F_GETFD)),
+    SANDBOX_CALL(fcntl, SANDBOX_EQUAL(1, F_SETFD)),
     SANDBOX_CALL(ioctl, SANDBOX_EQUAL(1, FIONREAD)),
     SANDBOX_CALL(ioctl, SANDBOX_EQUAL(1, FIONBIO)),
-    /* Has /etc/resolv.conf changed? It is read once, see learn_resolver. */
+    SANDBOX_CALL(ioctl, SANDBOX_EQUAL(1, TCGETS)), /* GLib's warnings: in colours? */
+    /* Has /etc/resolv.conf changed? It is read once, see learn_resolvers: when it has, it cannot be
+     * opened (sandbox/runtime.c), and the name servers stay what they were. */
     SANDBOX_CALL(newfstatat),
     SANDBOX_END,
 };
@@ -62,6 +74,12 @@ static int load(struct user_slirp *user, struct uhyve_error *error)
 
     /* What it needs cannot be unloaded, so it stays. */
     user->library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    const char *reason = user->library ? NULL : dlerror();
+    if (reason && error_is_of_limit(reason))
+        return error_set(error, UHYVE_STATUS_FAILED, EIO,
+                         "--net user cannot load a library: %s (raise the limits on open files and "
+                         "memory: ulimit -n, -v, -d)",
+                         reason);
     if (!user->library)
         return error_set(error, UHYVE_STATUS_FAILED, ENOENT,
                          "--net user needs the library " LIBRARY
@@ -138,20 +156,54 @@ static int add_forward(struct user_slirp *user, const struct uhyve_forward *forw
                      host_text, strerror(err), remedy);
 }
 
-/*
- * libslirp reads /etc/resolv.conf when the guest first sends something to its DNS server, and not
- * again before that file changes. By then this process may not open files any more. So send
- * something now: a UDP packet for port 0, which no host lets out.
- */
-static void learn_resolver(struct user_slirp *user)
+static int no_events(int index, void *context)
 {
-    static const uint8_t frame[ETHERNET_SIZE + IPV4_SIZE + 8] = {
+    return 0;
+}
+
+/*
+ * libslirp reads /etc/resolv.conf when the guest first sends something to its DNS server, once more
+ * a second later when it looks at the file's times for the first time, and then when these change.
+ * By then its thread may not open files any more. So send something now, twice, with a clock that
+ * jumps in between. It does not get out: the socket it would leave through is replaced by one that
+ * cannot send. libslirp closes it as one that was not used for a while.
+ */
+static void learn_resolvers(struct user_slirp *user)
+{
+    static const uint8_t v4[ETHERNET_SIZE + IPV4_SIZE + UDP_SIZE] = {
         0x52, 0x55, 10, 0,  5, 1, 2, 0, 0,  0,  0,    1,    0x08, 0x00, /* Ethernet */
         0x45, 0,    0,  28, 0, 0, 0, 0, 64, 17, 0x5c, 0xcd, 10,   0,
         5,    3,    10, 0,  5, 2,       /* IPv4 */
-        0x80, 0,    0,  0,  0, 8, 0, 0, /* UDP */
+        0x80, 0,    0,  53, 0, 8, 0, 0, /* UDP */
     };
-    user->input(user->slirp, frame, sizeof frame);
+    static const uint8_t v6[ETHERNET_SIZE + IPV6_SIZE + UDP_SIZE] =
+        {
+            0x52, 0x56, 0,    0,  0,    2,  2,  0,  0, 0, 0,    1,    0x86, 0xdd, /* Ethernet */
+            0x60, 0,    0,    0,  0,    8,  17, 64,                               /* IPv6 */
+            0xfd, 0,    0,    10, 0,    5,  0,  0,  0, 0, 0,    0,    0,    0,
+            0,    3,    0xfd, 0,  0,    10, 0,  5,  0, 0, 0,    0,    0,    0,
+            0,    0,    0,    2,  0x80, 0,  0,  53, 0, 8, 0x85, 0x84, /* UDP, with its checksum */
+        };
+
+    user->learning = true;
+    for (int round = 0; round < 2; round++) {
+        user->input(user->slirp, v4, sizeof v4);
+        user->input(user->slirp, v6, sizeof v6);
+        user->clock_offset += LOOK_INTERVAL_NS;
+        user->poll(user->slirp, 1, no_events, NULL);
+    }
+    user->learning = false;
+}
+
+void user_slirp_note_socket(const struct user_slirp *user, int fd)
+{
+    if (!user->learning)
+        return;
+    int mute = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (mute < 0)
+        return;
+    dup3(mute, fd, O_CLOEXEC);
+    close(mute);
 }
 
 int user_slirp_open(struct user_slirp *user, const struct uhyve_net *config, uint16_t mtu,
@@ -187,7 +239,7 @@ int user_slirp_open(struct user_slirp *user, const struct uhyve_net *config, uin
     for (size_t i = 0; i < config->forward_count && !err; i++)
         err = add_forward(user, &config->forwards[i], error);
     if (!err)
-        learn_resolver(user);
+        learn_resolvers(user);
     return err;
 }
 

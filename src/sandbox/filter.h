@@ -33,8 +33,9 @@ struct filter_program {
     uint16_t size; /* instructions, up to FILTER_MAX */
 };
 
-/* Generated; empty in builds with sanitizers. The VMM while a guest runs, and fs/keeper.h. */
-extern const struct filter_program vm_filter, keeper_filter;
+/* Generated; empty in builds with sanitizers. The VMM while a guest runs, the thread of its network
+ * (net/pump.h), fs/keeper.h and net/connector.h. */
+extern const struct filter_program vm_filter, network_filter, keeper_filter, connector_filter;
 
 /*
  * Fit a copy of the program to a run: `lists` has the bits of the optional lists that it uses,

@@ -10,6 +10,7 @@
 
 #include "fs/files.h"
 #include "fs/keeper.h"
+#include "net/connector.h"
 #include "sandbox/compile.h"
 #include "sandbox/runtime.h"
 #include "vm/vm.h"
@@ -37,19 +38,31 @@ static int write_program(FILE *out, const char *name, const struct filter_list *
     return 0;
 }
 
+static int write_threads(FILE *out, const char *name, enum vm_threads threads)
+{
+    struct filter_list lists[LISTS_MAX];
+    size_t count = 0;
+
+    while (count < LISTS_MAX &&
+           (lists[count].calls = vm_call_list(threads, count, &lists[count].bit)))
+        count++;
+    return count == LISTS_MAX ? -E2BIG : write_program(out, name, lists, count);
+}
+
 static int write_all(FILE *out)
 {
     const struct filter_list keeper[] = {{files_calls, 0}, {keeper_own_calls, 0}};
-    struct filter_list vm[LISTS_MAX];
-    size_t count = 0;
+    const struct filter_list connector[] = {{connector_own_calls, 0}};
 
-    while (count < LISTS_MAX && (vm[count].calls = vm_call_list(count, &vm[count].bit)))
-        count++;
     fputs("/* Generated from the lists of system calls by sandbox/generate.c. */\n"
           "#include \"sandbox/filter.h\"\n",
           out);
-    int err = count == LISTS_MAX ? -E2BIG : write_program(out, "vm_filter", vm, count);
-    return err ? err : write_program(out, "keeper_filter", keeper, 2);
+    int err = write_threads(out, "vm_filter", VM_THREADS);
+    if (!err)
+        err = write_threads(out, "network_filter", VM_NETWORK_THREAD);
+    if (!err)
+        err = write_program(out, "keeper_filter", keeper, 2);
+    return err ? err : write_program(out, "connector_filter", connector, 1);
 }
 
 int main(int argc, char **argv)

@@ -125,6 +125,12 @@ int landlock_restrict(const struct landlock_domain *domain, int abi)
     if (!err)
         err = grant_path((int)ruleset, &everything, abi);
 #endif
+#ifdef UHYVE_COVERAGE
+    const struct sandbox_path counts = {-1, UHYVE_COVERAGE,
+                                        SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE};
+    if (!err)
+        err = grant_path((int)ruleset, &counts, abi);
+#endif
     if (!err && syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
         err = -errno;
     close((int)ruleset);

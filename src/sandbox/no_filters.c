@@ -2,4 +2,4 @@
  * no filter. */
 #include "sandbox/filter.h"
 
-const struct filter_program vm_filter, keeper_filter;
+const struct filter_program vm_filter, network_filter, keeper_filter, connector_filter;

@@ -40,6 +40,7 @@ int privileges_drop(struct uhyve_error *error)
     if (syscall(SYS_capset, &header, none) == 0)
         return 0;
     int err = errno;
-    return error_set(error, UHYVE_STATUS_FAILED, err, "cannot drop capabilities: %s",
+    return error_set(error, UHYVE_STATUS_FAILED, err,
+                     "cannot drop capabilities: %s (--file-isolation=none does without)",
                      strerror(err));
 }

@@ -18,7 +18,7 @@
  * Written with glibc 2.36 at hand; what newer ones add is marked. Other libraries need no more than
  * this for the same things.
  */
-const struct sandbox_call runtime_calls[] = {
+const struct sandbox_call thread_calls[] = {
     /* Locks, and waiting for threads. */
     SANDBOX_CALL(futex),
 
@@ -31,15 +31,6 @@ const struct sandbox_call runtime_calls[] = {
     SANDBOX_CALL(madvise),
     SANDBOX_CALL(prctl, SANDBOX_EQUAL(0, PR_SET_VMA)), /* 2.39 and newer: names for mappings */
     SANDBOX_CALL(getrandom),                           /* a secret of malloc's */
-    SANDBOX_CALL(sysinfo),                             /* qsort: how much memory is there */
-
-    /* Threads, not processes, and no namespaces. clone3 has its flags in memory, where no filter
-     * can see them: the C library then uses clone. */
-    SANDBOX_ERROR(clone3, ENOSYS),
-    SANDBOX_CALL(clone, SANDBOX_BITS(0, CLONE_THREAD | NEW_NAMESPACES, CLONE_THREAD)),
-    SANDBOX_CALL(set_robust_list),
-    SANDBOX_CALL(rseq),
-    SANDBOX_CALL(prctl, SANDBOX_EQUAL(0, PR_SET_NAME)),
     SANDBOX_CALL(sched_getaffinity), /* how many arenas malloc may have; pthread_getattr_np */
     SANDBOX_CALL(sched_yield),
     SANDBOX_CALL(exit),
@@ -70,7 +61,20 @@ const struct sandbox_call runtime_calls[] = {
     /* malloc with many threads: how many CPUs are there? It can do without the answer. */
     SANDBOX_ERROR(openat, EACCES),
 
-    SANDBOX_CALL(getrusage), /* statistics */
     SANDBOX_CALL(exit_group),
+    SANDBOX_END,
+};
+
+const struct sandbox_call runtime_calls[] = {
+    /* Threads, not processes, and no namespaces. clone3 has its flags in memory, where no filter
+     * can see them: the C library then uses clone. */
+    SANDBOX_ERROR(clone3, ENOSYS),
+    SANDBOX_CALL(clone, SANDBOX_BITS(0, CLONE_THREAD | NEW_NAMESPACES, CLONE_THREAD)),
+    SANDBOX_CALL(set_robust_list),
+    SANDBOX_CALL(rseq),
+    SANDBOX_CALL(prctl, SANDBOX_EQUAL(0, PR_SET_NAME)),
+
+    SANDBOX_CALL(sysinfo),   /* qsort: how much memory is there */
+    SANDBOX_CALL(getrusage), /* statistics */
     SANDBOX_END,
 };

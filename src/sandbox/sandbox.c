@@ -57,19 +57,21 @@ static int restrict_files(const struct sandbox *sandbox, const struct log *log,
                          abi < 0 ? "none (add landlock to lsm= on its command line, or use normal)"
                                  : "an older one (use normal)");
     if (abi <= 0) {
-        log_warn(log, "this kernel has no Landlock: nothing but the checks of uhyve itself keeps "
-                      "the guest from files that are not mapped (--file-isolation=none accepts "
-                      "that)");
+        if (!sandbox->quiet)
+            log_warn(log,
+                     "this kernel has no Landlock: nothing but the checks of uhyve itself keeps "
+                     "the guest from files that are not mapped (--file-isolation=none accepts "
+                     "that)");
         return 0;
     }
     int err = landlock_restrict(&sandbox->files, abi);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot restrict access to files with Landlock: %s (--file-isolation=none "
-                         "does without)",
-                         strerror(-err));
-    log_debug(log, "files are restricted to %zu places, with version %d of Landlock",
-              sandbox->files.path_count, abi);
+                         "cannot restrict access to files with Landlock: %s (%s)", strerror(-err),
+                         error_remedy(-err, "--file-isolation=none does without"));
+    if (!sandbox->quiet)
+        log_debug(log, "files are restricted to %zu places, with version %d of Landlock",
+                  sandbox->files.path_count, abi);
     return 0;
 }
 

@@ -42,6 +42,7 @@
 struct sandbox {
     enum uhyve_isolation isolation;
     bool filter;
+    bool quiet; /* what this kernel lacks is said elsewhere */
     bool change_user;
     uid_t uid;
     gid_t gid;

@@ -5,6 +5,8 @@
 #ifndef UTIL_ERROR_H
 #define UTIL_ERROR_H
 
+#include <stdbool.h>
+
 #include "uhyve.h"
 
 /*
@@ -14,5 +16,16 @@
  */
 int error_set(struct uhyve_error *error, int status, int err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/*
+ * What to do about a positive errno that says by itself what is exhausted (descriptors, room on a
+ * disk, ...), wherever it comes from; `otherwise` for any other. For the end of a sentence, in
+ * parentheses.
+ */
+const char *error_remedy(int err, const char *otherwise);
+
+/* Does this message of dlerror's tell that descriptors or memory ran out, rather than that a
+ * library is missing? */
+bool error_is_of_limit(const char *message);
 
 #endif

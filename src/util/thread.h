@@ -11,4 +11,7 @@
  * other). Returns 0 or -errno. */
 int thread_start(pthread_t *thread, void *(*run)(void *), void *argument, int open_signal);
 
+/* What to do when a thread or a process cannot be started, for a message. */
+#define THREAD_REMEDY "raise the limits on processes and memory: ulimit -u, -v"
+
 #endif

@@ -42,8 +42,9 @@ void vm_trace_finish(struct uhyve_vm *vm)
         return;
     trace_finish(vm->trace);
     if (trace_error(vm->trace))
-        log_warn(&vm->log, "a part of the call trace is lost: %s (check where it goes)",
-                 strerror(trace_error(vm->trace)));
+        log_warn(&vm->log, "a part of the call trace is lost: %s (%s)",
+                 strerror(trace_error(vm->trace)),
+                 error_remedy(trace_error(vm->trace), "check where it goes"));
 }
 
 void vm_trace_close(struct uhyve_vm *vm)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "debug/core_dump.h"
+#include "util/error.h"
 #include "vm/vm.h"
 
 #define XSAVE_MAX 16384 /* with all that there is today 11,008 */
@@ -100,7 +101,7 @@ void vm_dump_core(struct uhyve_vm *vm)
     if (count)
         err = core_dump_write(&dump, vm->params.crash_dump_fd);
     if (err)
-        log_warn(&vm->log, "the crash dump could not be written: %s (check where it goes)",
-                 strerror(-err));
+        log_warn(&vm->log, "the crash dump could not be written: %s (%s)", strerror(-err),
+                 error_remedy(-err, "check where it goes"));
     free(cpus);
 }

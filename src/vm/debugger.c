@@ -466,8 +466,8 @@ int debugger_create(struct uhyve_vm *vm, struct uhyve_error *error)
     debugger->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int err = debugger->notify_fd < 0 ? -errno : pause_create(vm, debugger->notify_fd);
     if (err)
-        return error_set(error, UHYVE_STATUS_FAILED, -err, "cannot prepare for a debugger: %s",
-                         strerror(-err));
+        return error_set(error, UHYVE_STATUS_FAILED, -err, "cannot prepare for a debugger: %s (%s)",
+                         strerror(-err), error_remedy(-err, "is there enough memory?"));
     fill_machine(debugger);
     return gdb_listen(&debugger->listener, params->gdb_port, params->gdb_socket, error);
 }
@@ -481,8 +481,7 @@ int debugger_start(struct uhyve_vm *vm, struct uhyve_error *error)
     int err = thread_start(&debugger->thread, debugger_thread, debugger, 0);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot start the thread for a debugger: %s (raise the limit on "
-                         "processes: ulimit -u)",
+                         "cannot start the thread for a debugger: %s (" THREAD_REMEDY ")",
                          strerror(-err));
     debugger->has_thread = true;
     if (debugger->listener.path)

@@ -2,7 +2,9 @@
  * The guest's devices: at most a network card, on a PCI bus that exists only with it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "util/error.h"
 #include "vm/vm.h"
@@ -79,6 +81,7 @@ int vm_devices_create(struct uhyve_vm *vm, struct uhyve_error *error)
         int err = net_open(&vm->params.net, &vm->log, &backend, error);
         if (err)
             return err;
+        vm->devices.captured = vm->params.net.dump != NULL;
         err = virtio_net_create(&config, backend, &vm->devices.net, error);
         if (err) {
             net_close(backend);
@@ -90,6 +93,13 @@ int vm_devices_create(struct uhyve_vm *vm, struct uhyve_error *error)
     }
     ease_probing(vm);
     return 0;
+}
+
+void vm_devices_discard(struct uhyve_vm *vm)
+{
+    if (vm->devices.captured)
+        unlinkat(AT_FDCWD, vm->params.net.dump, 0); /* unlink is not for the sandbox */
+    vm->devices.captured = false;
 }
 
 int vm_devices_start(struct uhyve_vm *vm, struct uhyve_error *error)

@@ -10,6 +10,8 @@
 #include "debug/gdb/listen.h"
 #include "fs/files.h"
 #include "fs/keeper.h"
+#include "net/connector.h"
+#include "net/pump.h"
 #include "sandbox/runtime.h"
 #include "sandbox/sandbox.h"
 #include "util/error.h"
@@ -33,7 +35,7 @@ static bool dumps_core(const struct uhyve_vm *vm, const struct sandbox_call *cal
 
 static bool is_accelerator(const struct uhyve_vm *vm, const struct sandbox_call *calls)
 {
-    return vm->accel->calls == calls;
+    return vm->accel->calls == calls || vm->accel->line_calls == calls;
 }
 
 static bool is_network(const struct uhyve_vm *vm, const struct sandbox_call *calls)
@@ -41,18 +43,27 @@ static bool is_network(const struct uhyve_vm *vm, const struct sandbox_call *cal
     return vm->devices.net && virtio_net_calls(vm->devices.net) == calls;
 }
 
+struct call_list {
+    const struct sandbox_call *calls;
+    /* NULL: in every run. Of the others there may be sixteen. */
+    bool (*needed)(const struct uhyve_vm *vm, const struct sandbox_call *calls);
+};
+
+static bool has_connector(const struct uhyve_vm *vm, const struct sandbox_call *calls)
+{
+    return vm->params.net.kind == UHYVE_NET_SOCKET;
+}
+
 /*
  * The system calls of each module, and when it makes them. A module that makes system calls while a
  * guest runs lists them in its own source file and has a line here; the build makes the filter of
  * it (sandbox/generate.c).
  */
-static const struct {
-    const struct sandbox_call *calls;
-    /* NULL: in every run. Of the others there may be sixteen. */
-    bool (*needed)(const struct uhyve_vm *vm, const struct sandbox_call *calls);
-} call_lists[] = {
+static const struct call_list vm_lists[] = {
+    {thread_calls, NULL},
     {runtime_calls, NULL},
     {vcpu_calls, NULL},
+    {signals_calls, NULL},
     {image_calls, NULL},
     {sink_calls, NULL},
     {files_calls, NULL},
@@ -63,34 +74,54 @@ static const struct {
     {kvm_calls, is_accelerator},
     {direct_calls, is_accelerator},
     {tap_calls, is_network},
+    {connector_calls, has_connector},
+};
+
+/*
+ * Those of a back end's thread (net/pump.h). It parses what comes from the network and from the
+ * guest, and is the only one that may have to do with sockets: so it gets nothing else, and the
+ * others no sockets.
+ */
+static const struct call_list network_lists[] = {
+    {thread_calls, NULL},
+    {pump_calls, NULL},
+    {sink_calls, NULL}, /* --trace=net */
+    {kvm_line_calls, is_accelerator},
+    {direct_line_calls, is_accelerator},
     {socket_calls, is_network},
     {user_slirp_calls, is_network},
 };
 
-#define CALL_LISTS (sizeof call_lists / sizeof *call_lists)
+static const struct {
+    const struct call_list *lists;
+    size_t count;
+} filters[] = {
+    [VM_THREADS] = {vm_lists, sizeof vm_lists / sizeof *vm_lists},
+    [VM_NETWORK_THREAD] = {network_lists, sizeof network_lists / sizeof *network_lists},
+};
 
-const struct sandbox_call *vm_call_list(size_t index, uint16_t *bit)
+const struct sandbox_call *vm_call_list(enum vm_threads threads, size_t index, uint16_t *bit)
 {
+    const struct call_list *lists = filters[threads].lists;
     uint32_t next = 1;
 
-    if (index >= CALL_LISTS)
+    if (index >= filters[threads].count)
         return NULL;
     for (size_t i = 0; i < index; i++)
-        if (call_lists[i].needed)
+        if (lists[i].needed)
             next <<= 1;
-    *bit = call_lists[index].needed ? (uint16_t)next : 0;
-    return call_lists[index].calls;
+    *bit = lists[index].needed ? (uint16_t)next : 0;
+    return lists[index].calls;
 }
 
-static uint16_t used_lists(const struct uhyve_vm *vm)
+static uint16_t used_lists(const struct uhyve_vm *vm, enum vm_threads threads)
 {
+    const struct sandbox_call *calls;
     uint16_t used = 0, bit;
 
-    for (size_t i = 0; i < CALL_LISTS; i++) {
-        const struct sandbox_call *calls = vm_call_list(i, &bit);
-        if (bit && call_lists[i].needed(vm, calls))
+    for (size_t i = 0; (calls = vm_call_list(threads, i, &bit)); i++)
+        if (bit && filters[threads].lists[i].needed(vm, calls))
             used |= bit;
-    }
     return used;
 }
 
@@ -143,38 +174,17 @@ static void collect_paths(struct uhyve_vm *vm, struct path_list *list)
     add_path(list, files_temp_fd(vm->files), NULL,
              SANDBOX_READ | SANDBOX_WRITE | SANDBOX_CREATE | SANDBOX_REMOVE, NULL);
     add_path(list, files_temp_parent(vm->files), NULL, SANDBOX_REMOVE_DIR, NULL);
-    /* Name servers: libslirp looks again when that changes. */
-    if (vm->params.net.kind == UHYVE_NET_USER)
-        add_path(list, -1, "/etc/resolv.conf", SANDBOX_READ, NULL);
 }
 
-/* The keeper is started between the two: without privileges, but not restricted yet. */
-static int enter(struct uhyve_vm *vm, struct sandbox *sandbox, struct path_list *paths,
-                 struct uhyve_error *error)
+static bool restricts_files(const struct uhyve_vm *vm)
 {
-    bool restricted = vm->params.isolation == UHYVE_ISOLATION_NORMAL ||
-                      vm->params.isolation == UHYVE_ISOLATION_STRICT;
-
-    collect_paths(vm, paths);
-    sandbox->files.paths = paths->items;
-    sandbox->files.path_count = paths->count;
-    int err = paths->failed ? -ENOMEM : sandbox_drop_privileges(sandbox, &vm->log, error);
-    if (!err && restricted && landlock_abi() > 0)
-        err = files_keep(vm->files, error);
-    if (err)
-        return err;
-    paths->count = 0;
-    collect_paths(vm, paths);
-    sandbox->files.paths = paths->items;
-    sandbox->files.path_count = paths->count;
-    sandbox->call_lists = used_lists(vm);
-    return paths->failed ? -ENOMEM : sandbox_enter(sandbox, &vm->log, error);
+    return vm->params.isolation == UHYVE_ISOLATION_NORMAL ||
+           vm->params.isolation == UHYVE_ISOLATION_STRICT;
 }
 
-int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
+static struct sandbox make_sandbox(const struct uhyve_vm *vm)
 {
     const struct uhyve_params *params = &vm->params;
-    struct path_list paths = {0};
     struct sandbox sandbox = {
         .isolation = params->isolation,
         .filter = params->filter_calls,
@@ -184,8 +194,60 @@ int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
         .calls = &vm_filter,
         .peer = vm->accel->vm_process ? vm->accel->vm_process(vm->machine) : 0,
     };
+
     sandbox.files.signal_others = sandbox.peer != 0;
-    sandbox.files.tcp = params->net.kind == UHYVE_NET_USER;
+    return sandbox;
+}
+
+/* On the thread of a network's back end: no files, and other calls than for the rest of the VMM. */
+static int confine_network(void *context, struct uhyve_error *error)
+{
+    const struct uhyve_vm *vm = context;
+    struct sandbox sandbox = make_sandbox(vm);
+
+    sandbox.quiet = true;
+    sandbox.files.tcp = vm->params.net.kind == UHYVE_NET_USER;
+    sandbox.calls = &network_filter;
+    sandbox.call_lists = used_lists(vm, VM_NETWORK_THREAD);
+    return sandbox_enter(&sandbox, &vm->log, error);
+}
+
+static int start_network(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    bool confined = restricts_files(vm) || vm->params.filter_calls;
+
+    return vm->devices.net ? virtio_net_start_backend(vm->devices.net,
+                                                      confined ? confine_network : NULL, vm, error)
+                           : 0;
+}
+
+/* The keeper and the network's thread are started in between: without privileges, but not
+ * restricted as the rest yet. */
+static int enter(struct uhyve_vm *vm, struct sandbox *sandbox, struct path_list *paths,
+                 struct uhyve_error *error)
+{
+    collect_paths(vm, paths);
+    sandbox->files.paths = paths->items;
+    sandbox->files.path_count = paths->count;
+    int err = paths->failed ? -ENOMEM : sandbox_drop_privileges(sandbox, &vm->log, error);
+    if (!err && restricts_files(vm) && landlock_abi() > 0)
+        err = files_keep(vm->files, error);
+    if (!err)
+        err = start_network(vm, error);
+    if (err)
+        return err;
+    paths->count = 0;
+    collect_paths(vm, paths);
+    sandbox->files.paths = paths->items;
+    sandbox->files.path_count = paths->count;
+    sandbox->call_lists = used_lists(vm, VM_THREADS);
+    return paths->failed ? -ENOMEM : sandbox_enter(sandbox, &vm->log, error);
+}
+
+int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    struct path_list paths = {0};
+    struct sandbox sandbox = make_sandbox(vm);
 
     int err = enter(vm, &sandbox, &paths, error);
     if (paths.failed)

@@ -181,7 +181,8 @@ int vm_profile_start(struct uhyve_vm *vm, struct uhyve_error *error)
         return 0;
     int err = thread_start(&vm->profile->thread, profile_thread, vm, 0);
     if (err)
-        return error_set(error, UHYVE_STATUS_FAILED, -err, "cannot start the profiler's thread: %s",
+        return error_set(error, UHYVE_STATUS_FAILED, -err,
+                         "cannot start the profiler's thread: %s (" THREAD_REMEDY ")",
                          strerror(-err));
     vm->profile->running = true;
     return 0;
@@ -201,7 +202,8 @@ static void write_profile(struct uhyve_vm *vm, const struct text *text)
     int err = text->failed ? -ENOMEM : sink_write(&vm->profile->sink, &iov, 1, &written);
 
     if (err)
-        log_warn(&vm->log, "the profile is lost: %s (check where it goes)", strerror(-err));
+        log_warn(&vm->log, "the profile is lost: %s (%s)", strerror(-err),
+                 error_remedy(-err, "check where it goes"));
 }
 
 void vm_profile_finish(struct uhyve_vm *vm)

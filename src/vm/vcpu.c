@@ -29,8 +29,6 @@
 const struct sandbox_call vcpu_calls[] = {
     SANDBOX_CALL(write),             /* stop_fd */
     SANDBOX_CALL(sched_setaffinity), /* --affinity; for any thread of this user's */
-    SANDBOX_CALL(rt_sigpending),     /* is there a SIGPIPE of somebody else's, and where did ... */
-    SANDBOX_CALL(rt_sigtimedwait),   /* ... ours go */
     SANDBOX_END,
 };
 
@@ -167,10 +165,11 @@ int vcpus_start(struct uhyve_vm *vm, struct uhyve_error *error)
         vcpu->has_thread = err == 0;
     }
     if (err)
-        return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot start the threads of %u virtual CPUs: %s (use a smaller -c, or "
-                         "raise the limit on processes: ulimit -u)",
-                         vm->params.cpu_count, strerror(-err));
+        return error_set(
+            error, UHYVE_STATUS_FAILED, -err,
+            "cannot start the threads of %u virtual CPUs: %s (use a smaller -c, or " THREAD_REMEDY
+            ")",
+            vm->params.cpu_count, strerror(-err));
     return 0;
 }
 
@@ -225,51 +224,17 @@ void vcpus_abort(struct uhyve_vm *vm)
     join_others(vm);
 }
 
-/*
- * On the caller's thread kicks must get through, and a pipe without reader or a limit on the size
- * of files (RLIMIT_FSIZE) must not end the caller: these are write errors like any other. *pending
- * are the signals of somebody else that were waiting before.
- */
-static const int write_signals[] = {SIGPIPE, SIGXFSZ};
-
-#define WRITE_SIGNALS (sizeof write_signals / sizeof *write_signals)
-
-static void signals_enter(sigset_t *old, sigset_t *pending)
-{
-    sigset_t set;
-
-    sigpending(pending);
-    pthread_sigmask(SIG_BLOCK, NULL, old);
-    set = *old;
-    for (size_t i = 0; i < WRITE_SIGNALS; i++)
-        sigaddset(&set, write_signals[i]);
-    sigdelset(&set, ACCEL_KICK_SIGNAL);
-    pthread_sigmask(SIG_SETMASK, &set, NULL);
-}
-
-static void signals_leave(const sigset_t *old, const sigset_t *pending)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    for (size_t i = 0; i < WRITE_SIGNALS; i++)
-        if (!sigismember(pending, write_signals[i]))
-            sigaddset(&set, write_signals[i]);
-    /* Until there is no more. */
-    while (sigtimedwait(&set, NULL, &(struct timespec){0}) > 0 || errno == EINTR)
-        ;
-    pthread_sigmask(SIG_SETMASK, old, NULL);
-}
-
 void vcpus_run(struct uhyve_vm *vm)
 {
-    sigset_t old;
-    sigset_t pending;
+    sigset_t kick, old;
 
-    signals_enter(&old, &pending);
+    /* On the caller's thread, too, kicks must get through. */
+    sigemptyset(&kick);
+    sigaddset(&kick, ACCEL_KICK_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &kick, &old);
     release(vm, VM_RUNNING);
     run(&vm->vcpus[0]);
     join_others(vm);
     console_flush(vm->console);
-    signals_leave(&old, &pending);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
 }

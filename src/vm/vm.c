@@ -117,8 +117,8 @@ static int allocate(struct uhyve_vm *vm, struct uhyve_error *error)
     vm->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (vm->stop_fd < 0) {
         int err = errno;
-        return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create an event: %s",
-                         strerror(err));
+        return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create an event: %s (%s)",
+                         strerror(err), error_remedy(err, "is there enough memory?"));
     }
     return 0;
 }
@@ -223,14 +223,19 @@ int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
     vm->created_at = start;
     pthread_mutex_init(&vm->lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
+    struct vm_signals signals;
+    signals_enter(&signals);
     err = create(vm, error);
     if (!err)
         err = debugger_create(vm, error);
+    signals_leave(&signals);
     vm->create_ns = vm_now() - start;
-    if (err)
+    if (err) {
+        vm_devices_discard(vm);
         uhyve_destroy(vm);
-    else
+    } else {
         *result = vm;
+    }
     return err;
 }
 
@@ -360,12 +365,8 @@ static void fill_result(struct uhyve_vm *vm, struct uhyve_result *result)
         vm_dump_core(vm);
 }
 
-int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error)
+static int run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error)
 {
-    if (vm->ran)
-        return error_set(error, UHYVE_STATUS_FAILED, EINVAL,
-                         "a virtual machine can be run only once");
-    vm->ran = true;
     /* A guest that is to be stopped before it started does not start. */
     int err = atomic_load(&vm->stopping) ? 0 : prepare(vm, error);
     if (err || atomic_load(&vm->stopping))
@@ -374,14 +375,30 @@ int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_err
         vcpus_run(vm);
     debugger_finish(vm);
     vm_devices_stop(vm);
-    if (err)
+    if (err) {
+        vm_devices_discard(vm);
         return err;
+    }
     if (!atomic_load(&vm->ended_at))
         atomic_store(&vm->ended_at, vm_now());
     vm_trace_finish(vm);
     vm_profile_finish(vm);
     fill_result(vm, result);
     return 0;
+}
+
+int uhyve_run(struct uhyve_vm *vm, struct uhyve_result *result, struct uhyve_error *error)
+{
+    struct vm_signals signals;
+
+    if (vm->ran)
+        return error_set(error, UHYVE_STATUS_FAILED, EINVAL,
+                         "a virtual machine can be run only once");
+    vm->ran = true;
+    signals_enter(&signals);
+    int err = run(vm, result, error);
+    signals_leave(&signals);
+    return err;
 }
 
 void vm_end(struct uhyve_vm *vm, enum uhyve_outcome outcome, int exit_code,

@@ -2,13 +2,14 @@
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
  * vcpu.c the threads and their exits, args.c the guest's arguments, files.c its files, hermit.c
  * Hermit images, report.c the crash report, stats.c the figures, devices.c the network card,
- * pause.c and debugger.c what a debugger needs.
+ * pause.c and debugger.c what a debugger needs, signals.c the caller's signals.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "accel/accel.h"
@@ -76,6 +77,7 @@ struct vm_crash {
 struct vm_devices {
     struct pci_bus bus;
     struct virtio_net *net; /* NULL: there is nothing on the bus */
+    bool captured;          /* the capture of its frames (params.net.dump) is this VM's */
 };
 
 enum vm_phase {
@@ -158,12 +160,29 @@ void vcpus_abort(struct uhyve_vm *vm); /* instead of the following: end the thre
 void vcpus_run(struct uhyve_vm *vm);   /* until the VM stopped and all threads ended */
 void vcpu_kick(struct vcpu *vcpu);
 
-/* isolation.c: give up what is not needed any more, for ever; before there is another thread. */
+/* signals.c: between the two, write errors do not raise signals on the calling thread. */
+struct vm_signals {
+    sigset_t old;     /* mask */
+    sigset_t pending; /* signals of somebody else, waiting before */
+};
+
+extern const struct sandbox_call signals_calls[];
+void signals_enter(struct vm_signals *signals);
+void signals_leave(const struct vm_signals *signals);
+
+/* isolation.c: give up what is not needed any more, for ever; before there is another thread. That
+ * of the network's back end is started here, since its restrictions are its own. */
 int vm_isolate(struct uhyve_vm *vm, struct uhyve_error *error);
-/* Also for the generator of the filter (sandbox/generate.c): the lists of system calls that a run
+/* The threads that a filter is for. */
+enum vm_threads {
+    VM_THREADS,        /* all but ... */
+    VM_NETWORK_THREAD, /* that of the network's back end (net/pump.h) */
+};
+
+/* Also for the generator of the filters (sandbox/generate.c): the lists of system calls that a run
  * may be permitted. `*bit` is what a run that uses it passes to the filter, 0 for a list of every
  * run. NULL: there are no more. */
-const struct sandbox_call *vm_call_list(size_t index, uint16_t *bit);
+const struct sandbox_call *vm_call_list(enum vm_threads threads, size_t index, uint16_t *bit);
 
 /* exits.c */
 void vcpu_run_guest(struct vcpu *vcpu);
@@ -178,10 +197,12 @@ void vm_trace_close(struct uhyve_vm *vm);
 
 /*
  * devices.c. vm_devices_check: can the image use what was asked for? vm_devices_create opens what
- * needs privileges. vm_devices_stop: when the vCPUs have ended.
+ * needs privileges. vm_devices_discard: there will be no guest, remove the files made for it.
+ * vm_devices_stop: when the vCPUs have ended.
  */
 int vm_devices_check(struct uhyve_vm *vm, struct uhyve_error *error);
 int vm_devices_create(struct uhyve_vm *vm, struct uhyve_error *error);
+void vm_devices_discard(struct uhyve_vm *vm);
 int vm_devices_start(struct uhyve_vm *vm, struct uhyve_error *error);
 void vm_devices_stop(struct uhyve_vm *vm);
 void vm_devices_destroy(struct uhyve_vm *vm);

@@ -1,7 +1,7 @@
 /*
  * A VMM that a guest has taken over, in a build for tests:
  *
- *     compromised MODE ACCELERATOR GUEST DIRECTORY
+ *     compromised MODE ACCELERATOR GUEST DIRECTORY [NETWORK]
  *
  * Runs GUEST (guests/knock.c), whose writes to a port without a device make the library call back
  * on the thread of a vCPU; there an attacker's attempts are made, each system call directly. MODE
@@ -13,18 +13,29 @@
  * read-only; single/file, mapped by itself, and single/neighbour; outside/file, which is not
  * mapped.
  *
- * Prints TAP, one line for each attempt on each vCPU. Exit status 0 if all went as it should.
+ * With NETWORK, "user" or "socket", the guest has a network card, and the same attempts are made on
+ * the thread of its back end as well, which may do other things than the rest: there, the function
+ * poll of this program is what calls back.
+ *
+ * Prints TAP, one line for each attempt on each vCPU and thread. Exit status 0 if all went as it
+ * should.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -52,6 +63,8 @@ enum layer {
 static unsigned layers;
 static int victim; /* the process that started this one */
 static int listener_port;
+static enum uhyve_net_kind network;
+static char socket_path[100];
 static char abstract_name[40];
 static char outside[300], outside_new[300], readonly[300], mapped[300], mapped_new[300];
 static char directory[256], neighbour[300];
@@ -363,6 +376,19 @@ static long connect_abstract(void)
     return result;
 }
 
+/* Sockets with a path: Landlock has no word for them. */
+static long connect_path(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", socket_path);
+    long fd = CALL(socket, AF_UNIX, SOCK_STREAM, 0);
+    if (fd < 0)
+        return fd;
+    long result = CALL(connect, fd, &address, sizeof address);
+    CALL(close, fd);
+    return result;
+}
+
 /* Other processes. */
 
 static long signal_victim(void)
@@ -436,12 +462,51 @@ static long call_of_32_bits(void)
     return result;
 }
 
-static const struct attempt {
+/* What only other threads need. */
+
+static long read_mapped(void)
+{
+    return open_path(mapped, O_RDONLY);
+}
+
+static long write_mapped(void)
+{
+    return open_path(mapped, O_RDWR);
+}
+
+static long create_mapped(void)
+{
+    long result = open_path(mapped_new, O_WRONLY | O_CREAT | O_EXCL);
+    if (result >= 0)
+        CALL(unlinkat, AT_FDCWD, mapped_new, 0);
+    return result;
+}
+
+/* Refused or not: no descriptor is needed to see that. */
+static long ask_kvm(void)
+{
+    CALL(ioctl, -1, KVM_RUN, 0);
+    bool run = !trapped;
+    trapped = 0;
+    CALL(ioctl, -1, KVM_SET_USER_MEMORY_REGION, 0);
+    return run || !trapped ? 0 : -ENOSYS;
+}
+
+static long start_thread(void)
+{
+    CALL(clone, CLONE_THREAD, 0, 0, 0, 0); /* without CLONE_SIGHAND: -EINVAL */
+    return trapped ? -ENOSYS : 0;
+}
+
+struct attempt {
     const char *name;
     long (*make)(void);
     unsigned covered; /* by any of these layers */
     bool uncertain;   /* what happens without them depends on the machine */
-} attempts[] = {
+    bool tcp;         /* what the network's thread is there for, in user mode */
+};
+
+static const struct attempt attempts[] = {
     {"open a file that is not mapped, for reading", read_outside, LANDLOCK, false},
     {"open a file that is not mapped, for writing", write_outside, LANDLOCK, false},
     {"create a file elsewhere", create_outside, LANDLOCK, false},
@@ -474,8 +539,9 @@ static const struct attempt {
     {"map memory that is executable", map_code, FILTER, false},
     {"make memory executable", make_code, FILTER, false},
     {"make a memory file", make_memory_file, FILTER, false},
-    {"connect to a TCP port", connect_tcp, LANDLOCK_4 | FILTER, false},
-    {"bind a TCP port", bind_tcp, LANDLOCK_4 | FILTER, false},
+    {"connect to a TCP port", connect_tcp, LANDLOCK_4 | FILTER, false, true},
+    {"bind a TCP port", bind_tcp, LANDLOCK_4 | FILTER, false, true},
+    {"connect to a socket with a path", connect_path, FILTER, false},
     {"connect to an abstract socket", connect_abstract, LANDLOCK_6 | FILTER, false},
     {"signal another process", signal_victim, LANDLOCK_SIGNALS | FILTER, false},
     {"signal a thread of another process", signal_victims_thread, LANDLOCK_SIGNALS | FILTER, false},
@@ -489,13 +555,22 @@ static const struct attempt {
     {"make a 32-bit system call", call_of_32_bits, FILTER, true},
 };
 
-static void try_one(const struct attempt *attempt, const char *where)
+/* Further ones of the network's thread. */
+static const struct attempt network_attempts[] = {
+    {"read a mapped file", read_mapped, LANDLOCK | FILTER, false},
+    {"write to a mapped file", write_mapped, LANDLOCK | FILTER, false},
+    {"create a mapped file", create_mapped, LANDLOCK | FILTER, false},
+    {"make requests to KVM", ask_kvm, FILTER, false},
+    {"start a thread", start_thread, FILTER, false},
+};
+
+static void try_one(const struct attempt *attempt, unsigned covered, const char *where)
 {
     char line[300];
 
     trapped = 0;
     long result = attempt->make();
-    bool refused = result < 0, expected = attempt->covered & layers;
+    bool refused = result < 0, expected = covered & layers;
     bool right = expected ? refused : attempt->uncertain || !refused;
     snprintf(line, sizeof line, "%sok %d - %s: %s%s%s (%s)\n", right ? "" : "not ", ++count,
              attempt->name, refused ? "refused" : "succeeded",
@@ -520,6 +595,62 @@ static void expect_permitted(const char *name, long result, const char *where)
     (void)ignored;
 }
 
+/* One thread at a time: they all use the same files. */
+static pthread_mutex_t batch = PTHREAD_MUTEX_INITIALIZER;
+
+/* The network's thread has its turn when it is about to wait for the first time. */
+static void attack_from_network(void)
+{
+    const char *where = "network";
+
+    pthread_mutex_lock(&batch);
+    for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++) {
+        bool permitted = attempts[i].tcp && network == UHYVE_NET_USER;
+        if (permitted)
+            expect_permitted(attempts[i].name, attempts[i].make(), where);
+        else
+            try_one(&attempts[i], attempts[i].covered | FILTER, where);
+    }
+    for (size_t i = 0; i < sizeof network_attempts / sizeof *network_attempts; i++)
+        try_one(&network_attempts[i], network_attempts[i].covered, where);
+    pthread_mutex_unlock(&batch);
+}
+
+/* In place of the C library's: the thread gives itself a name before it is restricted, ... */
+
+static __thread bool is_network;
+
+int prctl(int option, ...)
+{
+    unsigned long arguments[4];
+    va_list list;
+
+    va_start(list, option);
+    for (int i = 0; i < 4; i++)
+        arguments[i] = va_arg(list, unsigned long);
+    va_end(list);
+    if (option == PR_SET_NAME)
+        is_network = strcmp((const char *)arguments[0], "uhyve-network") == 0;
+    long result = CALL(prctl, option, arguments[0], arguments[1], arguments[2], arguments[3]);
+    if (result >= 0)
+        return (int)result;
+    errno = (int)-result;
+    return -1;
+}
+
+/* ... and waits afterwards. */
+int poll(struct pollfd *fds, nfds_t fd_count, int timeout)
+{
+    if (is_network)
+        attack_from_network();
+    is_network = false;
+    long result = CALL(poll, fds, fd_count, timeout);
+    if (result >= 0)
+        return (int)result;
+    errno = (int)-result;
+    return -1;
+}
+
 static void message(void *context, enum uhyve_level level, const char *text)
 {
     char where[8];
@@ -533,14 +664,16 @@ static void message(void *context, enum uhyve_level level, const char *text)
         return;
     snprintf(where, sizeof where, "%s", text); /* "CPU 1: ..." */
     where[5] = '\0';
+    pthread_mutex_lock(&batch);
     for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++)
-        try_one(&attempts[i], where);
+        try_one(&attempts[i], attempts[i].covered, where);
     expect_permitted("a mapped file can be read", open_path(mapped, O_RDONLY), where);
     expect_permitted("a mapped file can be written to", open_path(mapped, O_RDWR), where);
     expect_permitted("a read-only file can be read", open_path(readonly, O_RDONLY), where);
     expect_permitted("a file can be created where it is mapped",
                      open_path(mapped_new, O_WRONLY | O_CREAT | O_EXCL), where);
     expect_permitted("and removed", CALL(unlinkat, AT_FDCWD, mapped_new, 0), where);
+    pthread_mutex_unlock(&batch);
 }
 
 static int run(const char *mode, const char *accelerator, const char *guest)
@@ -584,6 +717,7 @@ static int run(const char *mode, const char *accelerator, const char *guest)
                        : strcmp(mode, "strict") == 0 ? UHYVE_ISOLATION_STRICT
                                                      : UHYVE_ISOLATION_NORMAL;
     params.filter_calls = filter;
+    params.net = (struct uhyve_net){.kind = network, .name = socket_path};
     params.message = message;
     params.message_level = UHYVE_LEVEL_INFO;
     if (uhyve_create(&params, &vm, &error) != 0 || uhyve_run(vm, &result, &error) != 0) {
@@ -595,6 +729,17 @@ static int run(const char *mode, const char *accelerator, const char *guest)
     bool good = result.outcome == UHYVE_EXITED && result.exit_code == 0 && count && !failures;
     uhyve_destroy(vm);
     return good ? 0 : 1;
+}
+
+static bool listen_at_path(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(socket_path, sizeof socket_path, "%.90s/socket", directory);
+    strcpy(address.sun_path, socket_path);
+    unlink(socket_path);
+    return bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 8) == 0;
 }
 
 /* What the attempts aim at. */
@@ -619,7 +764,7 @@ static void prepare(const char *where)
         bind(local_fd, (struct sockaddr *)&local,
              (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(abstract_name))) !=
             0 ||
-        listen(local_fd, 8) != 0) {
+        listen(local_fd, 8) != 0 || !listen_at_path()) {
         perror("compromised: sockets");
         exit(125);
     }
@@ -631,10 +776,12 @@ int main(int argc, char **argv)
     const struct sigaction action = {.sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO};
     int status = 0;
 
-    if (argc != 5) {
-        fprintf(stderr, "usage: compromised MODE ACCELERATOR GUEST DIRECTORY\n");
+    if (argc < 5 || argc > 6) {
+        fprintf(stderr, "usage: compromised MODE ACCELERATOR GUEST DIRECTORY [NETWORK]\n");
         return 2;
     }
+    if (argc == 6)
+        network = strcmp(argv[5], "user") == 0 ? UHYVE_NET_USER : UHYVE_NET_SOCKET;
     prepare(argv[4]);
     victim = getpid();
     sigaction(SIGSYS, &action, NULL);

@@ -191,8 +191,8 @@ helper() {
     echo "$(dirname "$UHYVE")/../tests/system/$1"
 }
 
-# compromised MODE: an attacker on the threads of the VMM makes his attempts (compromised.c); started
-# as `as` says. The directories above $WORK are only for whoever runs the tests.
+# compromised MODE [NETWORK]: an attacker on the threads of the VMM makes his attempts
+# (compromised.c); started as `as` says. The directories above $WORK are only for whoever runs the tests.
 compromised() {
     local name
     place=$(mktemp -d)
@@ -206,9 +206,10 @@ compromised() {
     [[ ${as[0]:-} != setpriv ]] || chown -R 65534 "$place"
     chmod 755 "$place"
     run_limited "${as[@]}" "$place/compromised" "$1" "${UHYVE_TEST_ACCEL:-direct}" \
-        "$place/$(basename "$(guest knock-v2)")" "$place"
+        "$place/$(basename "$(guest knock-v2)")" "$place" ${2:+"$2"}
     expect_status 0
     (($(grep -c '^ok .*(CPU 0)' stdout) == $(grep -c '^ok .*(CPU 1)' stdout)))
+    [[ -z ${2:-} ]] || (($(grep -c '^ok .*(network)' stdout) >= $(grep -c '^ok .*(CPU 0)' stdout)))
     if [[ $1 == all || $1 == strict ]]; then
         (cd "$place" && find . -type f -name '*file*' -o -name '*neighbour*' -o -name new | sort) >found
         [[ $(tr '\n' ' ' <found) == "./mapped/file ./outside/file ./readonly/file ./readonly/file.spare \
@@ -256,6 +257,18 @@ skip_unless_strict() {
     done
 }
 
+@test "the thread of a network may do nothing but its own, and no other thread that" {
+    local networks=(socket) net mode
+    skip_if_sanitized
+    "$UHYVE" --net=user "$(guest hello-v2)" >user 2>&1 && networks+=(user)
+    for net in "${networks[@]}"; do
+        for mode in all filter landlock none; do
+            compromised $mode "$net"
+        done
+    done
+    [[ $net == user ]] || skip "only the socket was tried: $(tail -n 1 user)"
+}
+
 @test "the same as an ordinary user" {
     skip_if_sanitized
     ((EUID == 0)) || skip "not root already"
@@ -278,15 +291,15 @@ skip_unless_strict() {
 
 @test "without Landlock: one warning, or no run if it is to be strict" {
     KEEP_WARNING=1
-    run_limited "$(helper without-landlock)" "$UHYVE" "$(guest hello-v2)"
+    run_limited "$(helper without)" landlock_create_ruleset -- "$UHYVE" "$(guest hello-v2)"
     expect_status 0
     expect_stdout 'Hello from a unikernel.'
     expect_stderr_line '^uhyve: warning: this kernel has no Landlock: .*--file-isolation=none accepts'
     (($(wc -l <stderr) == 1))
-    run_limited "$(helper without-landlock)" "$UHYVE" --file-isolation=none "$(guest hello-v2)"
+    run_limited "$(helper without)" landlock_create_ruleset -- "$UHYVE" --file-isolation=none "$(guest hello-v2)"
     expect_status 0
     expect_no_stderr
-    run_limited "$(helper without-landlock)" "$UHYVE" --file-isolation=strict "$(guest hello-v2)"
+    run_limited "$(helper without)" landlock_create_ruleset -- "$UHYVE" --file-isolation=strict "$(guest hello-v2)"
     expect_status 125
     expect_one_error 'file-isolation=strict needs Landlock as of Linux 6.2, and this kernel has none'
 }

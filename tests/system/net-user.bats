@@ -5,6 +5,7 @@
 load helpers
 
 PEER=$(dirname "$GUESTS")/tests/net/net-peer
+STREAM=$(dirname "$GUESTS")/tests/net/net-stream
 
 setup() {
     common_setup
@@ -112,6 +113,66 @@ lease "*" s" ]]
     run_uhyve --net socket:nobody "$(guest net-server-v2)"
     expect_status 125
     expect_one_error "cannot connect to socket 'nobody': .*start the other side first"
+}
+
+# peer COUNT [DIGIT]: be the other side of the socket for a while, in the background.
+peer() {
+    "$STREAM" socket "$@" >listening 3>&- &
+    other=$!
+    until grep -qs listening listening; do
+        sleep 0.02
+    done
+}
+
+@test "a socket whose other side goes away and returns" {
+    local mode
+    for mode in --file-isolation=normal --file-isolation=none --no-seccomp; do
+        peer 20
+        timeout -s KILL "$UHYVE_TEST_LIMIT" "$UHYVE" "$mode" --net socket:socket \
+            "$(guest net-server-v2)" >stdout 2>warnings 3>&- &
+        vmm=$!
+        wait "$other"
+        until grep -q interrupted warnings; do
+            sleep 0.02
+        done
+        for round in 1 2; do
+            rm -f listening
+            sleep 0.2 # some attempts find nobody
+            peer 20
+            wait "$other"
+        done
+        rm -f listening
+        peer 20 4
+        wait "$other"
+        status=0
+        wait "$vmm" || status=$?
+        rm -f listening
+        sed -i '/this kernel has no Landlock/d' warnings
+        cat warnings
+        expect_status 4
+        # The last end may be seen, too.
+        interrupted=$(grep -c "warning: the guest's network is interrupted: socket 'socket': " warnings)
+        ((interrupted == 3 || interrupted == 4))
+        (($(grep -c "warning: the guest's network is back: socket 'socket'" warnings) == 3))
+        (($(wc -l <warnings) == interrupted + 3))
+    done
+}
+
+@test "while nobody listens, attempts to connect cost next to nothing" {
+    peer 1
+    "$UHYVE" --net socket:socket "$(guest net-server-v2)" >stdout 2>warnings 3>&- &
+    vmm=$!
+    wait "$other"
+    until grep -q interrupted warnings; do
+        sleep 0.02
+    done
+    read -r _ _ _ _ _ _ _ _ _ _ _ _ _ user system _ <"/proc/$vmm/stat"
+    sleep 1
+    read -r _ _ _ _ _ _ _ _ _ _ _ _ _ user_after system_after _ <"/proc/$vmm/stat"
+    kill "$vmm"
+    wait "$vmm" || true
+    # Hundredths of a second.
+    ((user_after + system_after - user - system < 20))
 }
 
 @test "a guest without traffic ends at once when it is stopped" {

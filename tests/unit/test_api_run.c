@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -209,6 +210,37 @@ static void closed_pipe_does_not_end_the_process(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* The profile is written after the end of the guest, the memory of 'direct' made before its start.
+ */
+static void limit_on_files_does_not_end_the_process(void **state)
+{
+    char path[] = "/tmp/test-api-XXXXXX";
+    int file = mkostemp(path, O_CLOEXEC);
+    assert_true(file >= 0);
+    unlink(path);
+    pid_t child = fork();
+    if (child == 0) {
+        struct uhyve_vm *vm;
+        struct uhyve_result result;
+        struct uhyve_error error;
+        struct api_vm api;
+        signal(SIGXFSZ, SIG_DFL);
+        setrlimit(RLIMIT_FSIZE, &(struct rlimit){1, 1});
+        api_init(&api, "hello-v2", NULL);
+        api.params.profile = UHYVE_PROFILE_TABLE;
+        api.params.profile_fd = file;
+        int err = uhyve_create(&api.params, &vm, &error);
+        if (!err)
+            err = uhyve_run(vm, &result, &error);
+        _exit(err == 0 || err == -EFBIG ? 0 : 1);
+    }
+    close(file);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void lost_output_is_in_the_result(void **state)
 {
     struct api_vm api;
@@ -328,6 +360,7 @@ int main(void)
         cmocka_unit_test(discarded_output_goes_nowhere),
         cmocka_unit_test(withheld_log_is_in_the_result),
         cmocka_unit_test(closed_pipe_does_not_end_the_process),
+        cmocka_unit_test(limit_on_files_does_not_end_the_process),
         cmocka_unit_test(lost_output_is_in_the_result),
         cmocka_unit_test(messages_respect_their_level),
         cmocka_unit_test(caller_is_pinned_only_while_the_guest_runs),

@@ -280,7 +280,10 @@ static void test_what_every_program_needs(void **state)
                                 SYS_memfd_create,
                                 SYS_ioctl};
 
-    build(runtime_calls);
+    const struct filter_list lists[] = {{thread_calls, 0}, {runtime_calls, 0}};
+
+    size = compile(lists, 2);
+    fit(0, SELF, PEER);
     assert_int_equal(decide(SYS_openat, 0, 0, 0), SECCOMP_RET_ERRNO | EACCES);
     assert_allowed(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE);
     assert_refused(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
@@ -309,11 +312,11 @@ static int run_filtered(void (*last_call)(void))
     pid_t child = fork();
 
     if (child == 0) {
-        const struct filter_list lists[] = {{runtime_calls, 0}};
+        const struct filter_list lists[] = {{thread_calls, 0}, {runtime_calls, 0}};
         pthread_t thread;
         void *result = NULL;
         signal(SIGSYS, SIG_DFL); /* cmocka has a handler */
-        size = compile(lists, 1);
+        size = compile(lists, 2);
         const struct filter_program compiled = {code, (uint16_t)size};
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
             filter_install(&compiled, 0, getpid(), 0) != 0)

@@ -4,10 +4,12 @@
  */
 #include <errno.h>
 #include <linux/audit.h>
+#include <linux/kvm.h>
 
 #include "bpf.h"
 #include "fs/files.h"
 #include "fs/keeper.h"
+#include "net/connector.h"
 #include "sandbox/filter.h"
 #include "unit.h"
 #include "vm/vm.h"
@@ -29,12 +31,12 @@ static size_t list_count;
 static uint16_t used;
 static pid_t peer;
 
-static void use_vm_filter(void)
+static void use_filter(enum vm_threads threads, const struct filter_program *theirs)
 {
     list_count = 0;
-    while ((lists[list_count].calls = vm_call_list(list_count, &lists[list_count].bit)))
+    while ((lists[list_count].calls = vm_call_list(threads, list_count, &lists[list_count].bit)))
         assert_true(++list_count < LISTS_MAX);
-    filter = &vm_filter;
+    filter = theirs;
 }
 
 static void use_keeper_filter(void)
@@ -43,6 +45,13 @@ static void use_keeper_filter(void)
     lists[1] = (struct filter_list){keeper_own_calls, 0};
     list_count = 2;
     filter = &keeper_filter;
+}
+
+static void use_connector_filter(void)
+{
+    lists[0] = (struct filter_list){connector_own_calls, 0};
+    list_count = 1;
+    filter = &connector_filter;
 }
 
 static uint32_t execute(const struct seccomp_data *data)
@@ -144,16 +153,14 @@ static void skip_without_filter(void)
 #endif
 }
 
-static void test_the_vm_filter_is_what_the_lists_say(void **state)
+/* For every combination of the optional lists. */
+static void compare_combinations(void)
 {
     uint16_t all = 0;
 
-    skip_without_filter();
-    use_vm_filter();
     for (size_t i = 0; i < list_count; i++)
         all |= lists[i].bit;
     assert_true(all != 0);
-    /* Every combination of the optional lists. */
     for (used = all;; used = (used - 1) & all) {
         peer = used & 1 ? PEER : 0;
         compare_program();
@@ -162,6 +169,60 @@ static void test_the_vm_filter_is_what_the_lists_say(void **state)
     }
     used = all;
     peer = PEER;
+    compare_program();
+}
+
+static void test_the_vm_filter_is_what_the_lists_say(void **state)
+{
+    skip_without_filter();
+    use_filter(VM_THREADS, &vm_filter);
+    compare_combinations();
+}
+
+static void test_the_network_filter_is_what_the_lists_say(void **state)
+{
+    skip_without_filter();
+    use_filter(VM_NETWORK_THREAD, &network_filter);
+    compare_combinations();
+}
+
+/* Whatever lists a run uses: sockets are the network thread's, files and KVM the others'. */
+static void test_threads_do_not_share_what_is_dangerous(void **state)
+{
+    static const int sockets[] = {SYS_socket, SYS_connect, SYS_bind, SYS_listen};
+    static const int others[] = {SYS_clone,    SYS_openat2,   SYS_unlinkat, SYS_mkdirat,
+                                 SYS_execve,   SYS_ftruncate, SYS_kill,     SYS_sched_setaffinity,
+                                 SYS_pwrite64, SYS_socketpair};
+    struct seccomp_data data = {.arch = AUDIT_ARCH_X86_64};
+
+    skip_without_filter();
+    filter_fit(program, filter = &vm_filter, UINT16_MAX, SELF, PEER);
+    for (size_t i = 0; i < sizeof sockets / sizeof *sockets; i++) {
+        data.nr = sockets[i];
+        assert_int_equal(execute(&data), SECCOMP_RET_TRAP);
+    }
+    filter_fit(program, filter = &network_filter, UINT16_MAX, SELF, PEER);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        data.nr = others[i];
+        assert_int_equal(execute(&data), SECCOMP_RET_TRAP);
+    }
+    data.nr = SYS_openat;
+    assert_int_equal(execute(&data), SECCOMP_RET_ERRNO | EACCES);
+    data.nr = SYS_ioctl;
+    for (unsigned request = 0; request < 256; request++) {
+        data.args[1] = _IO(KVMIO, request);
+        assert_int_equal(execute(&data), SECCOMP_RET_TRAP);
+    }
+    data.args[1] = KVM_SET_USER_MEMORY_REGION;
+    assert_int_equal(execute(&data), SECCOMP_RET_TRAP);
+}
+
+static void test_the_connector_filter_is_what_the_lists_say(void **state)
+{
+    skip_without_filter();
+    use_connector_filter();
+    used = 0;
+    peer = 0;
     compare_program();
 }
 
@@ -179,7 +240,7 @@ static void test_every_mark_is_filled_in(void **state)
     int self_marks = 0, peer_marks = 0, optional = 0;
 
     skip_without_filter();
-    use_vm_filter();
+    use_filter(VM_THREADS, &vm_filter);
     filter_fit(program, filter, 0, SELF, PEER);
     for (int i = 0; i < filter->size; i++) {
         self_marks += filter->code[i].k == FILTER_SELF;
@@ -201,6 +262,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_vm_filter_is_what_the_lists_say),
+        cmocka_unit_test(test_the_network_filter_is_what_the_lists_say),
+        cmocka_unit_test(test_threads_do_not_share_what_is_dangerous),
+        cmocka_unit_test(test_the_connector_filter_is_what_the_lists_say),
         cmocka_unit_test(test_the_keeper_filter_is_what_the_lists_say),
         cmocka_unit_test(test_every_mark_is_filled_in),
     };

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -141,6 +142,19 @@ static void a_link_in_its_place_is_not_followed(void **state)
     assert_int_equal(open_root(SINGLE, "", O_RDWR), -ELOOP);
 }
 
+/* The descriptor of a file cannot be passed: that must not look like descriptor 0. */
+static void a_file_without_a_descriptor_is_an_error(void **state)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit none = {0, limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int result = open_root(SINGLE, "", O_RDONLY);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(result, -EMFILE);
+}
+
 static void its_death_is_an_error(void **state)
 {
     char path[64];
@@ -161,11 +175,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
-        TEST(files_are_opened_created_and_removed),
-        TEST(a_directory_can_come_into_being),
-        TEST(nothing_else_can_be_asked_for),
-        TEST(a_link_in_its_place_is_not_followed),
-        TEST(its_death_is_an_error),
+        TEST(files_are_opened_created_and_removed),    TEST(a_directory_can_come_into_being),
+        TEST(nothing_else_can_be_asked_for),           TEST(a_link_in_its_place_is_not_followed),
+        TEST(a_file_without_a_descriptor_is_an_error), TEST(its_death_is_an_error),
     };
     return cmocka_run_group_tests_name("keeper", tests, NULL, NULL);
 }

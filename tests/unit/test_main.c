@@ -162,7 +162,7 @@ static void lost_output(void **state)
     RUN("k");
     assert_int_equal(ran.status, 125);
     assert_string_equal(ran.err, "uhyve: error: output of the guest was lost: No space left on "
-                                 "device (check where it goes)\n");
+                                 "device (make room on that file system)\n");
     fake_vm.result.exit_code = 9;
     RUN("k");
     assert_int_equal(ran.status, 9);

@@ -3,11 +3,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "net/user.h"
@@ -105,6 +107,19 @@ static void expect_frame(const void *frame, size_t expected)
     const uint8_t *got = net_fixture_next(&fixture, &size);
     assert_int_equal(size, expected);
     assert_memory_equal(got, frame, size);
+}
+
+static struct timespec now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time;
+}
+
+static long elapsed_ms(const struct timespec *since)
+{
+    const struct timespec time = now();
+    return (time.tv_sec - since->tv_sec) * 1000 + (time.tv_nsec - since->tv_nsec) / 1000000;
 }
 
 static void wait_for_warning(const char *text)
@@ -229,6 +244,63 @@ static void the_end_of_the_other_side_is_told(void **state)
         net_fixture_send(&fixture, "frame", 5);
 }
 
+/* The other side is there again, at the same path. */
+static void accept_again(int listener)
+{
+    other = accept(listener, NULL, NULL);
+    assert_true(other >= 0);
+}
+
+static void it_connects_again(void **state)
+{
+    char frame[2048];
+    uint32_t length = htonl(1000);
+
+    write_frame("first", 5);
+    expect_frame("first", 5);
+    for (int round = 0; round < 3; round++) {
+        /* In the middle of a frame: the next stream begins with a new one. */
+        assert_int_equal(write(other, &length, 4), 4);
+        assert_int_equal(write(other, frame, 10), 10);
+        close(other);
+        wait_for_warning("interrupted");
+        net_fixture_send(&fixture, "lost", 4);
+        int listener = listen_at(path);
+        accept_again(listener);
+        write_frame("again", 5);
+        expect_frame("again", 5);
+        wait_for_warning("is back");
+        net_fixture_send(&fixture, "from the guest", 14);
+        assert_int_equal(read_frame(frame), 14);
+        assert_memory_equal(frame, "from the guest", 14);
+        close(listener);
+        unlink(path);
+    }
+}
+
+/* One that takes connections and ends them at once. The intervals grow all the same, and nothing is
+ * said of it. */
+static void a_useless_other_side_is_tried_less_and_less_often(void **state)
+{
+    int accepted = 0, listener = listen_at(path);
+    struct pollfd wait = {.fd = listener, .events = POLLIN};
+
+    close(other);
+    other = -1;
+    wait_for_warning("interrupted");
+    warning[0] = '\0';
+    for (struct timespec start = now(); elapsed_ms(&start) < 700;)
+        if (poll(&wait, 1, 50) > 0) {
+            close(accept(listener, NULL, NULL));
+            accepted++;
+        }
+    /* After 50, 100, 200, 400 ms, ... */
+    assert_in_range(accepted, 1, 5);
+    assert_string_equal(warning, "");
+    close(listener);
+    unlink(path);
+}
+
 static void nonsense_ends_the_network(void **state)
 {
     assert_int_equal(write(other, "GET / HTTP/1.1\r\n", 16), 16);
@@ -323,6 +395,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_slow_other_side_slows_the_guest_down, start, end),
         cmocka_unit_test_setup_teardown(a_slow_guest_slows_the_other_side_down, start, end),
         cmocka_unit_test_setup_teardown(the_end_of_the_other_side_is_told, start, end),
+        cmocka_unit_test_setup_teardown(it_connects_again, start, end),
+        cmocka_unit_test_setup_teardown(a_useless_other_side_is_tried_less_and_less_often, start,
+                                        end),
         cmocka_unit_test_setup_teardown(nonsense_ends_the_network, start, end),
         cmocka_unit_test(failures_to_connect_say_why),
         cmocka_unit_test(captures_have_what_went_through),

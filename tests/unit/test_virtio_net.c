@@ -31,7 +31,7 @@ static bool line;
 static unsigned line_changes;
 
 /* The back end: one frame to be received, the last one sent. */
-static uint8_t incoming[NET_FRAME_MAX], outgoing[NET_FRAME_MAX];
+static uint8_t incoming[NET_FRAME_MAX + 500], outgoing[NET_FRAME_MAX];
 static size_t incoming_size, outgoing_size;
 static unsigned incoming_count, outgoing_count, offloads;
 static int send_result;
@@ -544,6 +544,18 @@ static void a_frame_waits_for_enough_buffers(void **state)
     assert_int_equal(words(DEVICE(0))[0], 0); /* there is none again */
 }
 
+static void a_frame_beyond_what_can_be_held_is_lost(void **state)
+{
+    bring_up(NET_F_MRG_RXBUF);
+    describe(0, 0, BUFFER(0), 512, 2, 0);
+    offer(0, 0);
+    frame_comes(NET_FRAME_MAX + 1);
+    assert_int_equal(used(0), 0);
+    frame_comes(112);
+    assert_int_equal(used(0), 1);
+    assert_int_equal(written(0, 0), 112);
+}
+
 static void the_back_end_learns_what_it_may_send(void **state)
 {
     bring_up(NET_F_GUEST_CSUM | NET_F_GUEST_TSO4);
@@ -627,6 +639,7 @@ int main(void)
         TEST(without_merging_a_large_frame_is_lost),
         TEST(buffers_are_merged),
         TEST(a_frame_waits_for_enough_buffers),
+        TEST(a_frame_beyond_what_can_be_held_is_lost),
         TEST(the_back_end_learns_what_it_may_send),
         TEST(a_broken_queue_needs_a_reset),
         TEST(after_a_reset_memory_is_left_alone),

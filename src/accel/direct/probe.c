@@ -22,8 +22,9 @@ static int check_memory_files(struct uhyve_error *error)
         int err = errno;
         return error_set(error, UHYVE_STATUS_FAILED, err,
                          "the accelerator 'direct' cannot share memory with guests here: "
-                         "memfd_create: %s (in a container, let its seccomp profile allow it)",
-                         strerror(err));
+                         "memfd_create: %s (%s)",
+                         strerror(err),
+                         error_remedy(err, "in a container, let its seccomp profile allow it"));
     }
     close(fd);
     return 0;

@@ -32,14 +32,21 @@ const struct sandbox_call direct_calls[] = {
     SANDBOX_END,
 };
 
+const struct sandbox_call direct_line_calls[] = {
+    SANDBOX_CALL(futex),
+    SANDBOX_CALL(tgkill, SANDBOX_PEER(0)),
+    SANDBOX_END,
+};
+
 extern const uint8_t direct_engine_start[], direct_engine_end[];
 
 static int failed(struct uhyve_error *error, int err, const char *what)
 {
-    return error_set(error, UHYVE_STATUS_FAILED, err,
-                     "cannot %s for the guest's process: %s (the accelerator 'direct' needs to "
-                     "start a process of its own)",
-                     what, strerror(err));
+    return error_set(
+        error, UHYVE_STATUS_FAILED, err, "cannot %s for the guest's process: %s (%s)", what,
+        strerror(err),
+        err == EAGAIN ? THREAD_REMEDY
+                      : error_remedy(err, "the accelerator 'direct' needs a process of its own"));
 }
 
 static int write_engine(int fd)

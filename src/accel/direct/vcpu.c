@@ -20,8 +20,8 @@
 #define KICK_TIMEOUT_NS 2000000000
 
 /* How long a side waits actively for its turn: the VMM's for less than waking up an idle host CPU
- * costs; the engine's for as long as copying a MiB to or from a file takes, or each such call of the
- * guest's would end with that wake-up, a fifth of its time. */
+ * costs; the engine's for as long as copying a MiB to or from a file takes, or each such call of
+ * the guest's would end with that wake-up, a fifth of its time. */
 #define VMM_SPIN_US    50
 #define ENGINE_SPIN_US 400
 

@@ -12,6 +12,7 @@
 
 #include "accel/direct/direct.h"
 #include "util/error.h"
+#include "util/thread.h"
 
 #define START_TIMEOUT_S 10
 
@@ -58,9 +59,8 @@ static int create_control(struct accel_vm *vm, struct uhyve_error *error)
     if (control == MAP_FAILED) {
         int err = errno;
         return error_set(error, UHYVE_STATUS_FAILED, err,
-                         "cannot create memory shared with the guest's process: %s (is there "
-                         "enough memory?)",
-                         strerror(err));
+                         "cannot create memory shared with the guest's process: %s (%s)",
+                         strerror(err), error_remedy(err, "is there enough memory?"));
     }
     vm->control = control;
     vm->header = control;
@@ -139,6 +139,21 @@ static pid_t direct_vm_process(const struct accel_vm *vm)
     return vm->process.pid;
 }
 
+static const char *remedy_for_engine(int err)
+{
+    switch (err) {
+    case EAGAIN:
+        return "use a smaller -c, or " THREAD_REMEDY;
+    case ENOMEM:
+        return "is there enough memory?";
+    case EPERM:
+    case EACCES:
+        return "in a container, let its seccomp profile allow it";
+    default:
+        return "the accelerator 'direct' needs Linux 5.13 or newer";
+    }
+}
+
 static int engine_failed(struct accel_vm *vm, struct uhyve_error *error)
 {
     uint32_t step = vm->header->failed_step, status = vm->header->status;
@@ -146,9 +161,8 @@ static int engine_failed(struct accel_vm *vm, struct uhyve_error *error)
 
     if (status != DIRECT_STATUS_STARTING && step < sizeof steps / sizeof *steps && steps[step])
         return error_set(error, UHYVE_STATUS_FAILED, ECHILD,
-                         "the guest's process could not %s: %s (the accelerator 'direct' needs "
-                         "Linux 5.13 or newer)",
-                         steps[step], strerror((int)(status & 0xfff)));
+                         "the guest's process could not %s: %s (%s)", steps[step],
+                         strerror((int)(status & 0xfff)), remedy_for_engine((int)(status & 0xfff)));
     if (!atomic_load(&vm->process.dead))
         snprintf(reason, sizeof reason, "the guest's process does not answer");
     else
@@ -252,6 +266,7 @@ const struct accel accel_direct = {
     .name = "direct",
     .shared_ram = true,
     .calls = direct_calls,
+    .line_calls = direct_line_calls,
     .host_open = direct_host_open,
     .host_close = direct_host_close,
     .vm_create = direct_vm_create,

@@ -26,11 +26,18 @@ static int open_device(struct uhyve_error *error)
             : err == EACCES || err == EPERM
                 ? "add your user to the group that owns it, often: sudo usermod -aG kvm $USER, "
                   "then log in again"
-                : "check that the module kvm_intel or kvm_amd is loaded";
+                : error_remedy(err, "check that the module kvm_intel or kvm_amd is loaded");
         return error_set(error, UHYVE_STATUS_FAILED, err, "cannot open " DEVICE ": %s (%s)",
                          strerror(err), remedy);
     }
     int version = ioctl(fd, KVM_GET_API_VERSION, 0);
+    if (version < 0) {
+        int err = errno;
+        close(fd);
+        return error_set(error, UHYVE_STATUS_FAILED, err,
+                         "cannot use " DEVICE ": %s (in a container, let its profile allow ioctl)",
+                         strerror(err));
+    }
     if (version != KVM_API_VERSION) {
         close(fd);
         return error_set(error, UHYVE_STATUS_FAILED, ENOTSUP,

@@ -19,8 +19,8 @@
 static int failed(struct uhyve_error *error, unsigned index, const char *what)
 {
     int err = errno;
-    return error_set(error, UHYVE_STATUS_FAILED, err, "KVM could not %s virtual CPU %u: %s", what,
-                     index, strerror(err));
+    return error_set(error, UHYVE_STATUS_FAILED, err, "KVM could not %s virtual CPU %u: %s (%s)",
+                     what, index, strerror(err), error_remedy(err, "use a smaller -c"));
 }
 
 static int set_cpuid(const struct accel_vcpu *vcpu)

@@ -16,10 +16,9 @@
 static int failed(struct uhyve_error *error, const char *what)
 {
     int err = errno;
-    return error_set(error, UHYVE_STATUS_FAILED, err,
-                     "KVM could not %s: %s (is another hypervisor using the hardware, or a limit "
-                     "reached?)",
-                     what, strerror(err));
+    return error_set(
+        error, UHYVE_STATUS_FAILED, err, "KVM could not %s: %s (%s)", what, strerror(err),
+        error_remedy(err, "is another hypervisor using the hardware, or a limit reached?"));
 }
 
 static int check_capabilities(const struct accel_vm *vm, unsigned cpu_count,
@@ -240,6 +239,7 @@ static int kvm_vm_notify_write(struct accel_vm *vm, gpa_t gpa, int event_fd)
 const struct accel accel_kvm = {
     .name = "kvm",
     .calls = kvm_calls,
+    .line_calls = kvm_line_calls,
     .host_open = kvm_host_open,
     .host_close = kvm_host_close,
     .vm_create = kvm_vm_create,

@@ -64,9 +64,8 @@ static int listen_tcp(struct gdb_listener *listener, uint16_t port, struct uhyve
         fd = bind_socket((const struct sockaddr *)&ipv6, sizeof ipv6);
     if (fd < 0)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
-                         "cannot wait for a debugger on port %u of this machine: %s (choose "
-                         "another port, or 0 for any)",
-                         port, strerror(-err));
+                         "cannot wait for a debugger on port %u of this machine: %s (%s)", port,
+                         strerror(-err), error_remedy(-err, "choose another port, or 0 for any"));
     getsockname(fd, &bound.any, &size);
     listener->fd = fd;
     listener->port = ntohs(bound.any.sa_family == AF_INET ? bound.ipv4.sin_port
@@ -104,10 +103,10 @@ static int listen_unix(struct gdb_listener *listener, const char *path, struct u
     remove_stale(&address);
     int fd = bind_socket((const struct sockaddr *)&address, sizeof address);
     if (fd < 0)
-        return error_set(error, UHYVE_STATUS_FAILED, -fd,
-                         "cannot wait for a debugger on the socket '%s': %s (is its directory "
-                         "there and writable, and the name free?)",
-                         path, strerror(-fd));
+        return error_set(
+            error, UHYVE_STATUS_FAILED, -fd,
+            "cannot wait for a debugger on the socket '%s': %s (%s)", path, strerror(-fd),
+            error_remedy(-fd, "is its directory there and writable, and the name free?"));
     listener->fd = fd;
     listener->path = path;
     return 0;

@@ -1,0 +1,134 @@
+#include "sandbox/helper.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifdef UHYVE_COVERAGE
+#include <gcov.h>
+#endif
+
+/* Ancillary data for one descriptor. */
+union passing {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(sizeof(int))];
+};
+
+void helper_answer(int socket, int result, int fd)
+{
+    struct iovec iov = {&result, sizeof result};
+    union passing passing = {.header = {.cmsg_level = SOL_SOCKET,
+                                        .cmsg_type = SCM_RIGHTS,
+                                        .cmsg_len = CMSG_LEN(sizeof fd)}};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (fd >= 0) {
+        memcpy(CMSG_DATA(&passing.header), &fd, sizeof fd);
+        message.msg_control = &passing;
+        message.msg_controllen = sizeof passing;
+    }
+    while (sendmsg(socket, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+int helper_receive(const struct helper *helper)
+{
+    int result, fd = -1;
+    struct iovec iov = {&result, sizeof result};
+    union passing passing;
+    struct msghdr message = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &passing,
+        .msg_controllen = sizeof passing,
+    };
+    ssize_t size;
+
+    while ((size = recvmsg(helper->socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
+        ;
+    if (size != sizeof result)
+        return -EIO;
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header && header->cmsg_type == SCM_RIGHTS)
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return fd >= 0 ? fd : result;
+}
+
+/* The next descriptor from `first` on that the process needs; INT_MAX: none. */
+static int next_needed(const struct helper_job *job, int socket, int first)
+{
+    int next = socket >= first ? socket : INT_MAX;
+
+    for (size_t i = 0; i < job->fd_count; i++)
+        if (job->fds[i] >= first && job->fds[i] < next)
+            next = job->fds[i];
+    return next;
+}
+
+static int close_others(const struct helper_job *job, int socket)
+{
+    for (int first = 0;;) {
+        int next = next_needed(job, socket, first);
+        if (next > first && syscall(SYS_close_range, first, next - 1, 0) != 0)
+            return -errno;
+        if (next == INT_MAX)
+            return 0;
+        first = next + 1;
+    }
+}
+
+/* Signals to the process group are the VMM's affair; this process ends with its socket. */
+static void __attribute__((noreturn)) run(const struct helper_job *job, int socket)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    prctl(PR_SET_NAME, job->name);
+    int err = close_others(job, socket);
+    if (!err)
+        err = job->restrict_itself(job->context);
+    helper_answer(socket, err, -1);
+    if (!err)
+        job->serve(socket, job->context);
+#ifdef UHYVE_COVERAGE
+    __gcov_dump();
+#endif
+    for (;;)
+        syscall(SYS_exit_group, 0);
+}
+
+int helper_start(struct helper *helper, const struct helper_job *job)
+{
+    int sockets[2];
+
+    *helper = (struct helper){0, -1};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
+        return -errno;
+    helper->socket = sockets[0];
+    /* No signal at its end: the program's own handling of children must not notice this one. */
+    helper->pid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+    if (helper->pid == 0)
+        run(job, sockets[1]);
+    int err = helper->pid < 0 ? -errno : 0;
+    close(sockets[1]);
+    return err ? err : helper_receive(helper);
+}
+
+void helper_stop(struct helper *helper)
+{
+    int status;
+
+    if (helper->socket >= 0)
+        close(helper->socket);
+    if (helper->pid > 0)
+        while (waitpid(helper->pid, &status, __WALL) < 0 && errno == EINTR)
+            ;
+    *helper = (struct helper){0, -1};
+}

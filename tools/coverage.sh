@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Which branches do the tests reach?
+#
+#   tools/coverage.sh BUILD              unit tests, collected fuzz inputs, system tests with every
+#                                        accelerator of this machine; compare with tools/coverage.floors
+#   tools/coverage.sh BUILD --fuzz TARGET   one fuzz target with its inputs alone
+#
+# BUILD was configured with -Db_coverage=true. The details, line by line, are in BUILD/coverage.html.
+# The exit status is 0 only if no directory has less than its floor; a failed test is reported, and
+# counts with what it has reached. UHYVE_COVERAGE_SKIP_SYSTEM=1 leaves the system tests out.
+set -uo pipefail
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+build=$top/$1
+shift
+cd "$top" || exit 1
+
+reset() {
+    find "$build" -name '*.gcda' -delete
+}
+
+# Processes that have changed their user count, too.
+prepare() {
+    chmod -R go+rwX "$build"
+    export GCOV_ERROR_FILE=/dev/null
+}
+
+# report NAME: csv and html of what was counted since the last reset.
+report() {
+    gcovr --root "$top" --filter src/ --object-directory "$build" "$build" -j 2 \
+        --exclude-unreachable-branches --csv "$build/$1.csv" --html-details "$build/$1.html" ||
+        exit 1
+}
+
+system_tests() {
+    local accelerator
+    for accelerator in kvm direct; do
+        UHYVE=$build/src/uhyve GUESTS=$build/guests UHYVE_TEST_ACCEL=$accelerator \
+            UHYVE_TEST_LIMIT=${UHYVE_TEST_LIMIT:-120} bats --tap tests/system >"$build/system-$accelerator.tap"
+        grep '^not ok' "$build/system-$accelerator.tap"
+    done
+}
+
+# The floors: lines of a path prefix and the percentage of branches that must be reached.
+compare() {
+    awk -F, -v floors="$top/tools/coverage.floors" '
+        BEGIN {
+            while ((getline line < floors) > 0) {
+                if (line ~ /^#/ || line == "") continue
+                split(line, field, " ")
+                floor[field[1]] = field[2]
+                order[++count] = field[1]
+            }
+        }
+        FNR > 1 {
+            for (i = 1; i <= count; i++)
+                if (index($1, order[i]) == 1) {
+                    lines[i] += $2; reached[i] += $3; branches[i] += $5; taken[i] += $6
+                }
+        }
+        END {
+            printf "%-34s %16s %22s %6s\n", "", "lines", "branches", "floor"
+            for (i = 1; i <= count; i++) {
+                share = branches[i] ? 100 * taken[i] / branches[i] : 0
+                low = share < floor[order[i]]
+                bad += low
+                printf "%-34s %6d of %6d %6d of %6d %5.1f %% %4d %%%s\n", order[i], reached[i],
+                    lines[i], taken[i], branches[i], share, floor[order[i]], low ? " BELOW" : ""
+            }
+            exit bad > 0
+        }' "$build/coverage.csv"
+}
+
+prepare
+reset
+if [[ ${1:-} == --fuzz ]]; then
+    program=$build/fuzz/fuzz_$2
+    inputs=("$top/fuzz/corpus/$2")
+    [[ ! -d $top/build-fuzz/corpus/$2 ]] || inputs+=("$top/build-fuzz/corpus/$2")
+    "$program" "${inputs[@]}" | tail -n 1
+    report "fuzz-$2"
+    awk -F, -v OFS='\t' 'FNR > 1 && $6 > 0 { printf "%6d of %6d branches  %5.1f %%  %s\n", $6, $5, 100 * $6 / $5, $1 }' \
+        "$build/fuzz-$2.csv" | sort -k5 -rn
+    echo "line by line: ${build#"$top"/}/fuzz-$2.html"
+    exit
+fi
+meson test -C "$build" --no-rebuild --suite unit --suite fuzz --timeout-multiplier 4 --quiet ||
+    echo "some tests have failed"
+[[ ${UHYVE_COVERAGE_SKIP_SYSTEM:-} == 1 ]] || system_tests
+report coverage
+compare
