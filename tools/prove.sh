@@ -6,8 +6,8 @@
 # One TAP test case for each proof, with the bounds that it holds within; what is not proved is shown
 # below it. Logs are in build/prove. The first comment of a proof says what to do:
 #
-#   prove: FUNCTION...    that they keep their contracts (with WP); or
-#   prove: lemmas         the general facts that provers need a hint for; or
+#   prove: FUNCTION...    that they keep their contracts (with WP)
+#   prove: lemmas         the general facts that provers need a hint for
 #   follow: FUNCTION      all values through this program (with Eva)
 #   within: BOUNDS
 set -uo pipefail
@@ -26,7 +26,8 @@ cpp_options="-Iinclude -Isrc -Iprove -D_GNU_SOURCE"
 cpp_options+=" -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu"
 
 # Nothing may be assumed of a function that nobody has said.
-frama_c=(timeout 300 frama-c -machdep gcc_x86_64 -no-autoload-plugins -kernel-warn-key
+frama_c=(timeout 300 frama-c -machdep gcc_x86_64 -no-autoload-plugins -load-module
+    wp,rtegen,eva,scope,variadic -kernel-warn-key
     typing:implicit-function-declaration=abort,annot:missing-spec=abort
     -cpp-extra-args="$cpp_options")
 
@@ -41,7 +42,7 @@ field() {
 
 # wp FILE OPTION...: every goal is proved.
 wp() {
-    "${frama_c[@]}" -load-module wp,rtegen,variadic "$1" -wp -wp-rte -wp-model Typed+Cast \
+    "${frama_c[@]}" "$1" -wp -wp-rte -wp-model Typed+Cast \
         -wp-literals -wp-prover cvc4,z3 -wp-timeout 10 -wp-par 2 "${@:2}" || return
     grep -Eq '^\[wp\] Proved goals: +([1-9][0-9]*) / \1$' "$log"
 }
@@ -61,7 +62,7 @@ contracts() {
 
 # program FILE FUNCTION: nothing goes wrong for any value, and the end is reached.
 program() {
-    "${frama_c[@]}" -load-module eva,scope,variadic "$1" -main "$2" -eva -eva-precision 3 \
+    "${frama_c[@]}" "$1" -main "$2" -eva -eva-precision 3 \
         -eva-split-return auto -eva-no-print || return
     grep -q '^  0 alarms generated' "$log" &&
         grep -q '^  100% of the logical properties reached have been proven' "$log" &&
@@ -69,14 +70,16 @@ program() {
 }
 
 prove() {
-    local functions
+    local functions program
     functions=$(field prove "$1")
     # shellcheck disable=SC2086 # a list of functions
     case $functions in
-    lemmas) wp "$1" -wp-prop=@lemma ;;
-    ?*) contracts "$1" $functions ;;
-    *) program "$1" "$(field follow "$1")" ;;
+    '') ;;
+    lemmas) wp "$1" -wp-prop=@lemma || return ;;
+    *) contracts "$1" $functions || return ;;
     esac
+    program=$(field follow "$1")
+    [[ -z $program ]] || program "$1" "$program"
 }
 
 # What a log says of the goals that are not proved, or of the alarms, or its end.
