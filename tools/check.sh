@@ -131,6 +131,7 @@ group_system() {
     main_build || return
     step system-kvm system_tests build kvm 60
     step system-direct system_tests build direct 60
+    step faults tests/faults/run -b build
 }
 
 group_nested() {
@@ -154,7 +155,7 @@ sanitizer_group() {
 }
 
 group_asan() {
-    sanitizer_group asan address,undefined
+    sanitizer_group asan address,undefined && step faults-asan tests/faults/run -b build-asan
 }
 
 group_tsan() {
