@@ -133,6 +133,7 @@ group_system() {
     step system-kvm system_tests build kvm 60
     step system-direct system_tests build direct 60
     step soak tests/soak/run -b build short
+    step faults tests/faults/run -b build
 }
 
 group_nested() {
@@ -157,7 +158,7 @@ sanitizer_group() {
 }
 
 group_asan() {
-    sanitizer_group asan address,undefined
+    sanitizer_group asan address,undefined && step faults-asan tests/faults/run -b build-asan
 }
 
 group_tsan() {

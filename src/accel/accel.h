@@ -124,12 +124,12 @@ struct accel_vm_config {
 };
 
 /* A kernel in guest memory, and the file it came from, which is read in pieces: `read` returns
- * false if it cannot. */
+ * 0 or -errno. */
 struct accel_kernel {
     gpa_t start;
     uint64_t size;  /* bytes */
     uint64_t vaddr; /* of its first byte in the file's own addresses */
-    bool (*read)(const void *context, uint64_t offset, void *to, size_t size);
+    int (*read)(const void *context, uint64_t offset, void *to, size_t size);
     const void *context;
     uint64_t file_size;
 };

@@ -40,8 +40,10 @@ static int create_file(uint64_t size)
     int fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)size) != 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    int result;
+    while ((result = ftruncate(fd, (off_t)size)) != 0 && errno == EINTR)
+        ;
+    if (result != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         int err = -errno;
         close(fd);
         return err;

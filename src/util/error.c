@@ -31,6 +31,19 @@ int error_set(struct uhyve_error *error, int status, int err, const char *format
     return -err;
 }
 
+int error_status(int status, int err)
+{
+    switch (err) {
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case EIO:
+        return UHYVE_STATUS_FAILED;
+    default:
+        return status;
+    }
+}
+
 const char *error_remedy(int err, const char *otherwise)
 {
     switch (err) {

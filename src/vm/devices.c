@@ -88,8 +88,12 @@ int vm_devices_create(struct uhyve_vm *vm, struct uhyve_error *error)
             return err;
         }
         vm->devices.bus.function = virtio_net_function(vm->devices.net);
-        /* What the accelerator sets up for the first interrupt, it is to do now. */
-        set_line(vm, false);
+        /* What the accelerator sets up for the first interrupt, it is to do now: later it may not.
+         */
+        err = vm->accel->vm_set_irq_line(vm->machine, NET_INTERRUPT_LINE, false);
+        if (err)
+            return error_set(error, UHYVE_STATUS_FAILED, -err,
+                             "cannot set up the interrupt of the network card: %s", strerror(-err));
     }
     ease_probing(vm);
     return 0;

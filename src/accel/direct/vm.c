@@ -51,7 +51,11 @@ static int create_control(struct accel_vm *vm, struct uhyve_error *error)
     vm->control_size = DIRECT_PAGE_KINDS + vm->ram->size / DIRECT_PAGE;
     vm->control_fd = memfd_create("uhyve-control", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     void *control = MAP_FAILED;
-    if (vm->control_fd >= 0 && ftruncate(vm->control_fd, (off_t)vm->control_size) == 0 &&
+    int result = -1;
+    while (vm->control_fd >= 0 &&
+           (result = ftruncate(vm->control_fd, (off_t)vm->control_size)) != 0 && errno == EINTR)
+        ;
+    if (result == 0 &&
         fcntl(vm->control_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         control = mmap(NULL, vm->control_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                        vm->control_fd, 0);

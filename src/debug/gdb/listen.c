@@ -27,15 +27,22 @@ static int bind_socket(const struct sockaddr *address, socklen_t size)
     if (fd < 0)
         return -errno;
     /* The file of a UNIX socket gets the mode of the socket. */
+    int result = 0;
     if (address->sa_family == AF_UNIX)
-        fchmod(fd, S_IRUSR | S_IWUSR);
+        result = fchmod(fd, S_IRUSR | S_IWUSR);
     else
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, address, size) == 0 && listen(fd, BACKLOG) == 0)
-        return fd;
-    int err = -errno;
+    if (result == 0 && bind(fd, address, size) == 0) {
+        if (listen(fd, BACKLOG) == 0)
+            return fd;
+        result = -errno;
+        if (address->sa_family == AF_UNIX)
+            unlink(((const struct sockaddr_un *)address)->sun_path);
+    } else {
+        result = -errno;
+    }
     close(fd);
-    return err;
+    return result;
 }
 
 static int listen_tcp(struct gdb_listener *listener, uint16_t port, struct uhyve_error *error)
