@@ -6,6 +6,7 @@
  *     wait                 until the guest answers on UDP port 7
  *     udp-echo COUNT SIZE  datagrams that must come back
  *     tcp-echo SIZE        bytes that must come back
+ *     tcp-late SIZE        the same, read a while after the last byte was sent
  *     http COUNT           requests with a connection each; COUNT/N: N requests on each connection
  *     http-end COUNT       the same, with connections that the guest ends
  *     requests COUNT       as http: prints microseconds for one
@@ -169,6 +170,24 @@ static int tcp_echo(size_t size)
         done += part;
     }
     return 0;
+}
+
+/* What comes back has to wait, somewhere, until long after both sides have ended the connection. */
+static int tcp_late(size_t size)
+{
+    int small = 4096, fd = open_socket(SOCK_STREAM, PORT_ECHO);
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    for (size_t i = 0; i < size; i++)
+        out[i] = (uint8_t)(i * 7 + i / 256);
+    send_all(fd, out, size);
+    shutdown(fd, SHUT_WR);
+    nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
+    receive_all(fd, in, size);
+    if (memcmp(in, out, size) == 0 && recv(fd, in, 1, 0) == 0)
+        return 0;
+    fprintf(stderr, "net-peer: other bytes came back\n");
+    return 1;
 }
 
 /* Returns microseconds for each, or -1. */
@@ -345,6 +364,8 @@ static int run(int argc, char **argv)
         return udp_echo(number, (size_t)second);
     if (strcmp(command, "tcp-echo") == 0)
         return tcp_echo((size_t)number);
+    if (strcmp(command, "tcp-late") == 0)
+        return tcp_late((size_t)number < sizeof out ? (size_t)number : sizeof out);
     if (strcmp(command, "http") == 0)
         return print_http(number, http(number, slash ? strtol(slash + 1, NULL, 10) : 1, false));
     if (strcmp(command, "http-end") == 0)

@@ -67,6 +67,37 @@ published=(-p 5:5/udp -p 6:6/udp -p 7:7/udp -p 7:7 -p 9:9 -p 19:19 -p 80:80)
     expect_stdout_line "^interrupts .* connections $((2 * count + count / 100)) bad 0 lost 0$"
 }
 
+@test "connections that are over leave no descriptors behind" {
+    # shellcheck disable=SC2016
+    user_session wait -- bash -c '
+        peer="$1 127.0.0.1" uhyve=$2
+        ulimit -n 200
+        shift 2
+        "$uhyve" "$@" & vmm=$!
+        $peer wait
+        before=$(ls /proc/$vmm/fd | wc -l)
+        for i in 1 2 3 4; do
+            $peer http 100 && $peer http-end 50 || exit 99
+        done
+        after=$(ls /proc/$vmm/fd | wc -l)
+        echo "descriptors: $before before, $after after"
+        ((after < before + 10)) || exit 98
+        $peer end 4
+        wait $vmm' - "$PEER" "$UHYVE" "${published[@]}" "$(guest net-server-v2)" -- -- 10.0.5.3
+    expect_status 4
+    expect_no_stderr
+}
+
+@test "what the host reads late is not lost when the connection is over" {
+    unshare -rn sh -c 'echo 4096 >/proc/sys/net/ipv4/tcp_wmem' 2>/dev/null || skip "no buffer sizes can be set here"
+    # Sockets take so little that libslirp has to keep the rest.
+    # shellcheck disable=SC2016
+    user_session wait "tcp-late 50000" "tcp-late 1000" "end 4" -- bash -c '
+        echo 4096 4096 4096 >/proc/sys/net/ipv4/tcp_wmem
+        exec "$@"' - "$UHYVE" "${published[@]}" "$(guest net-server-v2)" -- -- 10.0.5.3
+    expect_status 4
+}
+
 @test "under --file-isolation strict and none" {
     for isolation in strict none; do
         [[ $isolation == none ]] || can_isolate || continue
