@@ -11,16 +11,11 @@
 
 #include "../tests/unit/fake_gdb_machine.h"
 #include "fuzz.h"
+#include "input.h"
 
 #define OUT_MAX (64 * 1024) /* for each byte that comes in */
 
 static struct fake_machine fake;
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void feed(struct gdb_session *session, const void *bytes, size_t size)
 {

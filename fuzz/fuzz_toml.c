@@ -6,13 +6,8 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "input.h"
 #include "util/toml.h"
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_entry(const struct toml *toml, const struct toml_value *value)
 {

@@ -6,13 +6,8 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "input.h"
 #include "net/user_filter.h"
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {

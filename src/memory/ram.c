@@ -71,7 +71,7 @@ int ram_alloc(struct ram *ram, gpa_t base, uint64_t size, const struct ram_optio
         return error_set(error, UHYVE_STATUS_FAILED, err,
                          "cannot reserve %s of guest memory: %s (use a smaller -m, or %s)",
                          text_format_size(text, sizeof text, size), strerror(err),
-                         error_remedy(err, "raise the limit on memory: ulimit -v and -d"));
+                         error_remedy(err, "try another accelerator"));
     }
     *ram = (struct ram){
         .base = base, .size = size, .host = host, .fd = fd, .shared = options->shared};

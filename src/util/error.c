@@ -7,6 +7,16 @@
 
 #include "util/text.h"
 
+/* A sentence that ends without one says what to do about what has run out. */
+static void add_remedy(struct uhyve_error *error, int err)
+{
+    const char *remedy = error_remedy(err, NULL);
+    size_t size = strlen(error->message);
+
+    if (remedy && size && error->message[size - 1] != ')')
+        snprintf(error->message + size, sizeof error->message - size, " (%s)", remedy);
+}
+
 int error_set(struct uhyve_error *error, int status, int err, const char *format, ...)
 {
     if (error) {
@@ -15,6 +25,7 @@ int error_set(struct uhyve_error *error, int status, int err, const char *format
         va_start(args, format);
         vsnprintf(error->message, sizeof error->message, format, args);
         va_end(args);
+        add_remedy(error, err);
         text_make_printable(error->message);
     }
     return -err;
@@ -32,6 +43,8 @@ const char *error_remedy(int err, const char *otherwise)
     case ENOSPC:
     case EDQUOT:
         return "make room on that file system";
+    case ENOMEM:
+        return "free memory, or raise the limits on it: ulimit -v, -d";
     default:
         return otherwise;
     }

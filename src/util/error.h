@@ -12,7 +12,8 @@
 /*
  * Store `status` (UHYVE_STATUS_...) and the formatted sentence, return -err. `err` is a positive
  * errno. A NULL error is allowed. The text is cut to fit and control characters in it (file names
- * come from outside) become '?'.
+ * come from outside) become '?'. Where it does not end in parentheses, error_remedy's advice is
+ * added.
  */
 int error_set(struct uhyve_error *error, int status, int err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

@@ -12,7 +12,6 @@
 
 #include "accel/direct/direct.h"
 #include "util/error.h"
-#include "util/thread.h"
 
 #define START_TIMEOUT_S 10
 
@@ -143,14 +142,13 @@ static const char *remedy_for_engine(int err)
 {
     switch (err) {
     case EAGAIN:
-        return "use a smaller -c, or " THREAD_REMEDY;
-    case ENOMEM:
-        return "is there enough memory?";
+        return "use a smaller -c, or raise the limits on processes and pending signals: ulimit -u, "
+               "-i";
     case EPERM:
     case EACCES:
         return "in a container, let its seccomp profile allow it";
     default:
-        return "the accelerator 'direct' needs Linux 5.13 or newer";
+        return error_remedy(err, "the accelerator 'direct' needs Linux 5.13 or newer");
     }
 }
 
