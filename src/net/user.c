@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "net/pump.h"
@@ -20,8 +21,11 @@
 #define BATCH      64 /* frames of the guest between two looks at the sockets */
 #define TIMERS_MAX 8
 #define BUSY_MAX   64
-#define NEVER      INT64_MAX
-#define MINUTE     60000 /* ms */
+
+/* Descriptors that connections leave for others. */
+#define SPARE_DESCRIPTORS 64
+#define NEVER             INT64_MAX
+#define MINUTE            60000 /* ms */
 
 /* A walk over libslirp's sockets that takes longer (ns) is put off as long as it would take itself.
  */
@@ -45,6 +49,7 @@ struct user {
     struct user_ended ended;
     int busy[BUSY_MAX]; /* sockets that libslirp has something for */
     size_t busy_count;  /* may be larger */
+    size_t connections_max;
     struct user_timer timers[TIMERS_MAX];
     int64_t poll_due; /* ns of the clock below: when libslirp wants to be called at the latest */
     uint8_t frame[FRAME_MAX]; /* on its way to libslirp */
@@ -133,6 +138,10 @@ static int add_poll(int fd, int events, void *context)
                 (events & SLIRP_POLL_PRI ? POLLPRI : 0);
     struct user *user = context;
 
+    /* Listeners come last. A connection for which there is no descriptor is to wait without asking
+     * again and again. */
+    if (user->pump.poll_count > user->connections_max && user_slirp_is_listener(&user->slirp, fd))
+        return 0;
     if (flags & POLLOUT && user->busy_count++ < BUSY_MAX)
         user->busy[user->busy_count - 1] = fd;
     return (int)pump_add_poll(context, fd, (short)flags);
@@ -291,6 +300,17 @@ static const struct net_ops user_ops = {
     .close = user_close,
 };
 
+static size_t most_connections(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur > PUMP_POLLS_MAX + SPARE_DESCRIPTORS)
+        return PUMP_POLLS_MAX;
+    return limit.rlim_cur > 2 * SPARE_DESCRIPTORS ? limit.rlim_cur - SPARE_DESCRIPTORS
+                                                  : limit.rlim_cur / 2;
+}
+
 int net_user_open(const struct uhyve_net *config, const struct log *log, struct net_backend **net,
                   struct uhyve_error *error)
 {
@@ -303,6 +323,7 @@ int net_user_open(const struct uhyve_net *config, const struct log *log, struct 
         .mtu = MTU,
         .frame_max = sizeof(struct net_header) + FRAME_MAX,
     };
+    user->connections_max = most_connections();
     int err = pump_init(&user->pump, &user_pump_ops);
     if (err)
         error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s (%s)",

@@ -10,6 +10,7 @@
  *     http COUNT           requests with a connection each; COUNT/N: N requests on each connection
  *     http-end COUNT       the same, with connections that the guest ends
  *     requests COUNT       as http: prints microseconds for one
+ *     hold COUNT           begins as many connections for two seconds; the first one echoes (IPv4)
  *     latency COUNT        bytes there and back on one connection: prints microseconds for one
  *     discard MIB          sends to the guest: prints MB/s
  *     endless MIB          receives from the guest: prints MB/s
@@ -236,6 +237,26 @@ static int requests(long count)
     return us < 0;
 }
 
+static int hold(long count)
+{
+    int fd = open_socket(SOCK_STREAM, PORT_ECHO);
+
+    const struct sockaddr_in to = {.sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)(base + PORT_ECHO)),
+                                   .sin_addr.s_addr = inet_addr(address)};
+    for (long i = 1; i < count; i++) {
+        int other = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        if (connect(other, (const struct sockaddr *)&to, sizeof to) != 0 && errno != EINPROGRESS)
+            fail("connect");
+    }
+    for (int i = 0; i < 20; i++) {
+        send_all(fd, out, 100);
+        receive_all(fd, in, 100);
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+    return 0;
+}
+
 static int latency(long count)
 {
     int fd = open_socket(SOCK_STREAM, PORT_ECHO);
@@ -372,6 +393,8 @@ static int run(int argc, char **argv)
         return print_http(number, http(number, 1, true));
     if (strcmp(command, "requests") == 0)
         return requests(number);
+    if (strcmp(command, "hold") == 0)
+        return hold(number);
     if (strcmp(command, "latency") == 0)
         return latency(number);
     if (strcmp(command, "discard") == 0)

@@ -88,6 +88,27 @@ published=(-p 5:5/udp -p 6:6/udp -p 7:7/udp -p 7:7 -p 9:9 -p 19:19 -p 80:80)
     expect_no_stderr
 }
 
+@test "more connections than there can be descriptors wait" {
+    # shellcheck disable=SC2016
+    user_session -- bash -c '
+        peer="$1 127.0.0.1" uhyve=$2
+        shift 2
+        (ulimit -n 70; exec "$uhyve" "$@") & vmm=$!
+        $peer wait
+        $peer hold 60 & hold=$!
+        sleep 0.5
+        cat /proc/$vmm/stat >before
+        sleep 1
+        cat /proc/$vmm/stat >after
+        wait $hold && $peer http 10 && $peer end 4 || kill $vmm
+        wait $vmm' - "$PEER" "$UHYVE" "${published[@]}" "$(guest net-server-v2)" -- -- 10.0.5.3
+    expect_status 4
+    expect_no_stderr
+    # Hundredths of a second, of the network's thread and the guest.
+    ticks=$(cat before after | awk '{ sum = $14 + $15 - sum } END { print sum }')
+    ((ticks < 10))
+}
+
 @test "what the host reads late is not lost when the connection is over" {
     unshare -rn sh -c 'echo 4096 >/proc/sys/net/ipv4/tcp_wmem' 2>/dev/null || skip "no buffer sizes can be set here"
     # Sockets take so little that libslirp has to keep the rest.
