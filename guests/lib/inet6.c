@@ -208,7 +208,7 @@ void inet6_handle(const uint8_t *frame, size_t size, bool checked)
     struct ipv6 ip;
     struct inet_peer peer = {.v6 = true};
 
-    if (size < sizeof ethernet + sizeof ip)
+    if (inet6.local[0] == 0 || size < sizeof ethernet + sizeof ip)
         return;
     memcpy(&ethernet, frame, sizeof ethernet);
     memcpy(&ip, frame + sizeof ethernet, sizeof ip);
@@ -218,6 +218,8 @@ void inet6_handle(const uint8_t *frame, size_t size, bool checked)
         return;
     memcpy(peer.mac, ethernet.from, 6);
     memcpy(peer.address6, ip.from, 16);
+    if (ip.protocol != IPV6_ICMP && ip.protocol != IPV4_UDP && ip.protocol != IPV4_TCP)
+        return;
     if (!checked && !inet_is_intact(pseudo_sum(&ip, length), ip.protocol, data, length))
         inet.bad_checksums++;
     else if (ip.protocol == IPV6_ICMP)
