@@ -172,6 +172,13 @@ struct accel {
      * without an exit. Optional service. */
     void (*vm_ignore_io)(struct accel_vm *vm, uint16_t first, uint16_t last);
     /*
+     * PCI configuration space (mechanism #1) has nothing at addresses for which (address & mask) !=
+     * value: while the address port holds such a one, reads of the data port may answer ones and
+     * writes be dropped without an exit, and so may be the write that stored it there. What selects
+     * something exits, first the write of its address. Optional service.
+     */
+    void (*vm_ignore_pci)(struct accel_vm *vm, uint32_t mask, uint32_t value);
+    /*
      * The kernel is in memory, and no vCPU runs yet; the accelerator may change its code where the
      * guest cannot notice. Optional: an accelerator that runs code as it is has none.
      */

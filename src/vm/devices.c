@@ -55,6 +55,8 @@ static void ease_probing(struct uhyve_vm *vm)
 {
     if (!vm->devices.net && vm->accel->vm_ignore_io)
         vm->accel->vm_ignore_io(vm->machine, PCI_ADDRESS_PORT, PCI_DATA_PORT_LAST);
+    if (vm->devices.net && vm->accel->vm_ignore_pci)
+        vm->accel->vm_ignore_pci(vm->machine, PCI_ADDRESS_MASK, PCI_ADDRESS_VALUE);
     if (vm->elf.interface > 1 && vm->accel->vm_coalesce_io)
         vm->accel->vm_coalesce_io(vm->machine, PCI_ADDRESS_PORT, 4);
 }

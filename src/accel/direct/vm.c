@@ -226,6 +226,14 @@ static void direct_vm_ignore_io(struct accel_vm *vm, uint16_t first, uint16_t la
         set_port(vm, (uint16_t)port, TRAMPOLINE_PORT_IDLE);
 }
 
+static void direct_vm_ignore_pci(struct accel_vm *vm, uint32_t mask, uint32_t value)
+{
+    vm->header->pci_mask = mask;
+    vm->header->pci_value = value;
+    for (uint16_t port = TRAMPOLINE_PCI_ADDRESS; port <= TRAMPOLINE_PCI_LAST; port++)
+        set_port(vm, port, TRAMPOLINE_PORT_PCI);
+}
+
 static void direct_vm_delay_io(struct accel_vm *vm, uint16_t port)
 {
     if (vm->cpu_count == 1)
@@ -277,6 +285,7 @@ const struct accel accel_direct = {
     .vm_start_threads = process_watch,
     .vm_map_zeros = direct_vm_map_zeros,
     .vm_ignore_io = direct_vm_ignore_io,
+    .vm_ignore_pci = direct_vm_ignore_pci,
     .vm_delay_io = direct_vm_delay_io,
     .vm_kernel_loaded = code_patch_kernel,
     .vcpu_create = direct_vcpu_create,
