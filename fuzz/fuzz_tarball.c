@@ -26,6 +26,7 @@ enum kind {
     KIND_SPOILED = 8,
     KIND_LONG = 16,   /* a GNU long name, even if it is short */
     KIND_NO_END = 32, /* of the first entry: the archive just ends */
+    KIND_SPARSE = 64, /* in GNU tar's old format */
 };
 
 static const char *const components[] = {
@@ -57,8 +58,23 @@ struct entry {
 static struct entry entries[ENTRIES_MAX];
 static size_t entry_count;
 
+/* The map of a sparse file, whose pieces need not make sense. */
+static void add_map(char *header, struct input *input)
+{
+    unsigned size = (unsigned)take(input, 2);
+
+    header[156] = 'S';
+    memcpy(header + 257, "ustar  ", 8);
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned offset = (unsigned)take(input, 2), length = (unsigned)take(input, 1);
+        snprintf(header + 386 + 24 * i, 12, "%011o", offset);
+        snprintf(header + 398 + 24 * i, 12, "%011o", length);
+    }
+    snprintf(header + 483, 12, "%011o", size);
+}
+
 static void add_block(struct text *tar, const char *name, char type, size_t size,
-                      const struct input *spoiled)
+                      const struct input *spoiled, struct input *map)
 {
     char header[BLOCK + 1] = "";
     unsigned sum = 0;
@@ -81,6 +97,8 @@ static void add_block(struct text *tar, const char *name, char type, size_t size
         uint64_t place = take(&field, 2);
         header[place % BLOCK] = (char)take(&field, 1);
     }
+    if (map)
+        add_map(header, map);
     memset(header + 148, ' ', 8);
     for (size_t i = 0; i < BLOCK; i++)
         sum += (uint8_t)header[i];
@@ -96,7 +114,7 @@ static void add_content(struct text *tar, const char *bytes, size_t size)
     text_add_bytes(tar, zeros, -size % BLOCK);
 }
 
-/* Returns false if fields were spoiled: anything can come of it. */
+/* Returns false if fields were spoiled, or pieces are anywhere: anything can come of it. */
 static bool add_entry(struct text *tar, struct input *input, uint64_t kind)
 {
     static const char types[] = {'0', '0', '0', '\0', '5', '2', '1', '3'};
@@ -118,13 +136,13 @@ static bool add_entry(struct text *tar, struct input *input, uint64_t kind)
     if (kind & KIND_SPOILED)
         spoiled = take_bytes(input, 3);
     if (strlen(entry->name) > 99 || kind & KIND_LONG) {
-        add_block(tar, "././@LongLink", 'L', strlen(entry->name) + 1, NULL);
+        add_block(tar, "././@LongLink", 'L', strlen(entry->name) + 1, NULL, NULL);
         add_content(tar, entry->name, strlen(entry->name) + 1);
     }
     add_block(tar, entry->name, types[kind & KIND_TYPE], entry->size,
-              kind & KIND_SPOILED ? &spoiled : NULL);
+              kind & KIND_SPOILED ? &spoiled : NULL, kind & KIND_SPARSE ? input : NULL);
     add_content(tar, bytes, entry->size);
-    return !(kind & KIND_SPOILED);
+    return !(kind & (KIND_SPOILED | KIND_SPARSE));
 }
 
 /* The second opinion. */
