@@ -123,17 +123,15 @@ static int restrict_itself(void *context)
 static int ask(struct keeper *keeper, struct request *request, const char *rest)
 {
     size_t size = strlen(rest) + 1;
-    ssize_t sent;
 
     if (size > sizeof request->rest)
         return -ENAMETOOLONG;
     memcpy(request->rest, rest, size);
     size += offsetof(struct request, rest);
     pthread_mutex_lock(&keeper->lock);
-    while ((sent = sendto(keeper->process.socket, request, size, MSG_NOSIGNAL, NULL, 0)) < 0 &&
-           errno == EINTR)
-        ;
-    int result = sent < 0 ? -errno : helper_receive(&keeper->process);
+    int result = helper_send(&keeper->process, request, size);
+    if (!result)
+        result = helper_receive(&keeper->process);
     pthread_mutex_unlock(&keeper->lock);
     return result;
 }

@@ -91,10 +91,7 @@ int connector_start(struct helper *helper, const char *path, bool restricted)
 int connector_connect(struct helper *helper)
 {
     const char request = 0;
-    ssize_t sent;
 
-    while ((sent = send(helper->socket, &request, sizeof request, MSG_NOSIGNAL)) < 0 &&
-           errno == EINTR)
-        ;
-    return sent < 0 ? -EIO : helper_receive(helper);
+    int err = helper_send(helper, &request, sizeof request);
+    return err ? err : helper_receive(helper);
 }

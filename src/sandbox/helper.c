@@ -54,6 +54,22 @@ void helper_answer(int socket, int result, int fd)
     }
 }
 
+/* What errno says, on the VMM's side. */
+static int failure(void)
+{
+    return errno == EPIPE || errno == ECONNRESET ? -EIO : -errno;
+}
+
+int helper_send(const struct helper *helper, const void *request, size_t size)
+{
+    ssize_t sent;
+
+    while ((sent = sendto(helper->socket, request, size, MSG_NOSIGNAL, NULL, 0)) < 0 &&
+           errno == EINTR)
+        ;
+    return sent < 0 ? failure() : 0;
+}
+
 int helper_receive(struct helper *helper)
 {
     int result, fd = -1;
@@ -73,7 +89,7 @@ int helper_receive(struct helper *helper)
         ;
     if (size != sizeof result) {
         helper->lost = true;
-        return size < 0 ? -errno : -EIO;
+        return size < 0 ? failure() : -EIO;
     }
     const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (header && header->cmsg_type == SCM_RIGHTS)

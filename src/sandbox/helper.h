@@ -7,8 +7,8 @@
  * end, by dying if need be. Requests are the user's affair; an answer is a result with or without a
  * descriptor.
  *
- * helper_start and helper_stop: one thread, before there are others, and after. helper_receive: any
- * thread, one at a time.
+ * helper_start and helper_stop: one thread, before there are others, and after. helper_send and
+ * helper_receive: any thread, one at a time.
  */
 #ifndef SANDBOX_HELPER_H
 #define SANDBOX_HELPER_H
@@ -46,8 +46,12 @@ void helper_stop(struct helper *helper);
  * can be sent. */
 void helper_answer(int socket, int result, int fd);
 
-/* The VMM: the descriptor that came with an answer, or else its result. After
- * an error in between, which means that the process is gone, always -EIO. */
+/* The VMM: send a request, to be followed by helper_receive. Returns 0, or -errno: -EIO if the
+ * process is gone. */
+int helper_send(const struct helper *helper, const void *request, size_t size);
+
+/* The descriptor that came with an answer, or else its result; -EIO if the process is gone. After
+ * an error of the call itself always -EIO. */
 int helper_receive(struct helper *helper);
 
 #endif
