@@ -9,14 +9,9 @@
 #include "cli/arguments.h"
 #include "cli/guest_env.h"
 #include "fuzz.h"
+#include "input.h"
 
 #define WORDS_MAX 64
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check(const struct cli_settings *settings)
 {

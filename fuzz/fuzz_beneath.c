@@ -14,14 +14,9 @@
 
 #include "fs/beneath.h"
 #include "fuzz.h"
+#include "input.h"
 
 #define LINE_MAX_SIZE 512
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void make_file(int base, const char *path)
 {

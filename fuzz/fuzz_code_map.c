@@ -4,21 +4,16 @@
 
 #include "accel/direct/patch/code_map.h"
 #include "fuzz.h"
+#include "input.h"
 
 #define START   UINT64_C(0x800000)
 #define SIZE    UINT64_C(0x10000)
 #define ADDRESS UINT64_C(0x400000)
 
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
-static bool read_input(const void *context, uint64_t offset, void *to, size_t size)
+static int read_input(const void *context, uint64_t offset, void *to, size_t size)
 {
     memcpy(to, (const uint8_t *)context + offset, size);
-    return true;
+    return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -27,15 +22,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct code_map_file file = {read_input, data, size};
     if (code_map_read(&map, &file, START, SIZE, ADDRESS) == 0) {
         size_t end = 0;
-        check(map.range_count <= CODE_MAP_RANGES);
+        require(map.range_count <= CODE_MAP_RANGES);
         for (size_t i = 0; i < map.range_count; i++) {
-            check(map.ranges[i].offset >= end && map.ranges[i].size > 0);
+            require(map.ranges[i].offset >= end && map.ranges[i].size > 0);
             end = map.ranges[i].offset + map.ranges[i].size;
-            check(end <= SIZE && end > map.ranges[i].offset);
+            require(end <= SIZE && end > map.ranges[i].offset);
         }
         for (size_t i = 0; i < map.symbol_count; i++) {
-            check(map.symbols[i].address - ADDRESS < SIZE);
-            check(i == 0 || map.symbols[i - 1].address <= map.symbols[i].address);
+            require(map.symbols[i].address - ADDRESS < SIZE);
+            require(i == 0 || map.symbols[i - 1].address <= map.symbols[i].address);
         }
     }
     code_map_free(&map);

@@ -10,14 +10,9 @@
 #include "boot/layout.h"
 #include "fuzz.h"
 #include "image/elf.h"
+#include "input.h"
 
 #define KERNEL_MAX (256 * 1024) /* larger kernels are not loaded here */
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_refusal(const struct uhyve_error *error)
 {

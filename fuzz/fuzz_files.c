@@ -17,6 +17,7 @@
 
 #include "fs/files.h"
 #include "fuzz.h"
+#include "input.h"
 
 #define STEPS_MAX  200
 #define TEMP_LIMIT 65536
@@ -30,12 +31,6 @@ static const char *const names[] = {
 };
 
 static char top[64];
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void put(int base, const char *path, const char *content)
 {

@@ -4,23 +4,19 @@
  * in size.
  *
  * Input: what the client sends. A byte 0xff is ours: the next one says what happens on the side of
- * the machine, a stop of some kind or the guest's end. A line feed in place of a checksum stands
- * for the right one, so that whole packets are easy to find: "$g\n".
+ * the machine, a stop of some kind or the guest's end, or that so much of the client's follows that
+ * it just fits, or does not. A line feed in place of a checksum stands for the right one, so that
+ * whole packets are easy to find: "$g\n".
  */
 #include <stdlib.h>
 
 #include "../tests/unit/fake_gdb_machine.h"
 #include "fuzz.h"
+#include "input.h"
 
 #define OUT_MAX (64 * 1024) /* for each byte that comes in */
 
 static struct fake_machine fake;
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void feed(struct gdb_session *session, const void *bytes, size_t size)
 {
@@ -37,6 +33,13 @@ static void feed_checksum(struct gdb_session *session)
     const char end[] = {'#', digits[sum >> 4], digits[sum & 15]};
 
     feed(session, end, sizeof end);
+}
+
+/* As many bytes as a packet can have, or some more or less. */
+static void feed_much(struct gdb_session *session, uint8_t count)
+{
+    for (int left = PACKET_MAX + count - 16; left > 0; left--)
+        feed(session, "0", 1);
 }
 
 static void happen(struct gdb_session *session, uint8_t what)
@@ -65,7 +68,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fake_machine_init(&fake);
     require(gdb_session_init(&session, &fake.machine) == 0);
     for (size_t i = 0; i < size; i++) {
-        if (data[i] == 0xff && i + 1 < size)
+        if (data[i] == 0xff && i + 2 < size && data[i + 1] == 0xfc) {
+            feed_much(&session, data[i + 2] % 32);
+            i += 2;
+        } else if (data[i] == 0xff && i + 1 < size)
             happen(&session, data[++i]);
         else if (data[i] == '\n')
             feed_checksum(&session);

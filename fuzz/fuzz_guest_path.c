@@ -11,15 +11,10 @@
 
 #include "fs/guest_path.h"
 #include "fuzz.h"
+#include "input.h"
 #include "util/text.h"
 
 #define PATH_SIZE 4096
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 /* The same by other means: components on a stack. */
 static void normalize_slowly(const char *path, char *to)

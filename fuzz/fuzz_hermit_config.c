@@ -6,13 +6,8 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "input.h"
 #include "vm/hermit_input.h"
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_input(const struct hermit_config *config)
 {

@@ -10,14 +10,9 @@
 #include "fuzz.h"
 #include "image/hermit_image.h"
 #include "image/libraries.h"
+#include "input.h"
 
 #define LIMIT (4u << 20)
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_files(const struct tarball *files)
 {

@@ -5,12 +5,7 @@
 
 #include "console/log_filter.h"
 #include "fuzz.h"
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
+#include "input.h"
 
 /* kinds[i] becomes what byte i of the stream is; the first byte of data chooses the piece size. */
 static void classify(const char *bytes, size_t size, size_t step, unsigned char *kinds)
@@ -24,12 +19,12 @@ static void classify(const char *bytes, size_t size, size_t step, unsigned char 
             fed += log_filter_next(&filter, bytes + fed, part, &piece);
         else
             log_filter_release(&filter, &piece);
-        check(piece.size <= fed - out);
+        require(piece.size <= fed - out);
         for (size_t i = 0; i < piece.size; i++, out++) {
-            check(piece.bytes[i] == bytes[out]);
+            require(piece.bytes[i] == bytes[out]);
             kinds[out] = (unsigned char)piece.kind;
         }
-        check(fed - out <= LOG_FILTER_HELD);
+        require(fed - out <= LOG_FILTER_HELD);
     } while (out < size);
 }
 
@@ -39,10 +34,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const char *bytes = (const char *)data + 1;
     unsigned char *single = malloc(size), *pieces = malloc(size);
-    check(single && pieces);
+    require(single && pieces);
     classify(bytes, size - 1, 1, single);
     classify(bytes, size - 1, 1 + data[0], pieces);
-    check(memcmp(single, pieces, size - 1) == 0);
+    require(memcmp(single, pieces, size - 1) == 0);
     free(single);
     free(pieces);
     return 0;

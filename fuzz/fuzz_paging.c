@@ -10,14 +10,9 @@
 #include "arch/x86_64/boot.h"
 #include "arch/x86_64/paging.h"
 #include "fuzz.h"
+#include "input.h"
 
 #define MEMORY_SIZE (32 * 1024)
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_translation(const struct ram *ram, uint64_t cr3, gva_t gva)
 {

@@ -8,6 +8,7 @@
 
 #include "accel/direct/patch/plan.h"
 #include "fuzz.h"
+#include "input.h"
 
 #ifdef HAVE_ZYDIS
 #include <Zydis/Zydis.h>
@@ -18,12 +19,6 @@
 #define STATE     UINT64_C(0x10100000)
 #define AREA_SIZE 0x10000
 #define CODE_MAX  4096
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static bool read_guest(void *context, uint64_t address, uint64_t *value)
 {
@@ -38,13 +33,13 @@ static void check_lengths(const uint8_t *code, size_t size)
         struct decode_insn insn;
         if (!decode(code + at, size - at, &insn))
             continue;
-        check(insn.length > 0 && insn.length <= DECODE_MAX_LENGTH && insn.length <= size - at);
+        require(insn.length > 0 && insn.length <= DECODE_MAX_LENGTH && insn.length <= size - at);
 #ifdef HAVE_ZYDIS
         ZydisDecoder zydis;
         ZydisDecodedInstruction other;
         ZydisDecoderInit(&zydis, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
         if (ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&zydis, NULL, code + at, size - at, &other)))
-            check(insn.length == other.length);
+            require(insn.length == other.length);
 #endif
     }
 }
@@ -58,8 +53,8 @@ static void check_settling(const struct patch_table *table)
             continue;
         const struct patch *at = patch_find(table, registers.rip);
         const struct patch *before = patch_find(table, registers.rip - 1);
-        check((at && at->step_count > 0) || (before && before->step_count > 0));
-        check(registers.rsp - 0x1000 + 8 <= 16);
+        require((at && at->step_count > 0) || (before && before->step_count > 0));
+        require(registers.rsp - 0x1000 + 8 <= 16);
     }
 }
 
@@ -70,18 +65,18 @@ static void check_table(const struct patch_table *table, const uint8_t *code, si
     uint64_t behind = BASE;
     for (size_t i = 0; i < table->count; i++) {
         const struct patch *patch = &table->list[i];
-        check(patch->address >= behind && patch->length > 0);
+        require(patch->address >= behind && patch->length > 0);
         behind = patch->address + patch->length;
-        check(behind <= BASE + size && patch->length <= PATCH_BYTES_MAX);
-        check(patch->step_count <= PATCH_STEPS_MAX);
-        check(patch->step_count == 0 || patch->length >= 5);
-        check(patch->trampoline + patch->size <= AREA_SIZE);
-        check(patch_find(table, patch->address) == patch);
-        check(patch_find(table, behind - 1) == patch);
+        require(behind <= BASE + size && patch->length <= PATCH_BYTES_MAX);
+        require(patch->step_count <= PATCH_STEPS_MAX);
+        require(patch->step_count == 0 || patch->length >= 5);
+        require(patch->trampoline + patch->size <= AREA_SIZE);
+        require(patch_find(table, patch->address) == patch);
+        require(patch_find(table, behind - 1) == patch);
     }
     memcpy(restored, code, size);
     patch_original(table, BASE, restored, size);
-    check(memcmp(restored, before, size) == 0);
+    require(memcmp(restored, before, size) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -99,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     size -= 3;
     memcpy(code, data + 3, size);
-    check(area_bytes);
+    require(area_bytes);
     check_lengths(code, size);
     struct plan_range range = {0, size};
     struct plan_image image = {code, size, BASE, &range, 1, {&symbol, data[0] >> 7}};

@@ -4,25 +4,20 @@
 
 #include "fuzz.h"
 #include "image/symbols.h"
-
-static void check(bool holds)
-{
-    if (!holds)
-        abort();
-}
+#include "input.h"
 
 static void check_function(const struct symbols *symbols, size_t i)
 {
     const struct symbol *function = &symbols->functions[i];
     uint64_t offset;
-    check(i == 0 || symbols->functions[i - 1].address < function->address);
-    check(symbols_is_executable(symbols, function->address));
-    check(function->size == 0 ||
-          symbols_is_executable(symbols, function->address + (function->size - 1)));
+    require(i == 0 || symbols->functions[i - 1].address < function->address);
+    require(symbols_is_executable(symbols, function->address));
+    require(function->size == 0 ||
+            symbols_is_executable(symbols, function->address + (function->size - 1)));
     const char *name = symbols_find(symbols, function->address, &offset);
-    check(name && offset == 0);
+    require(name && offset == 0);
     for (size_t k = 0; name[k]; k++)
-        check(name[k] >= ' ' && name[k] <= '~');
+        require(name[k] >= ' ' && name[k] <= '~');
     symbols_find(symbols, function->address - 1, &offset);
     symbols_find(symbols, function->address + function->size, &offset);
 }

@@ -6,13 +6,8 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "input.h"
 #include "util/toml.h"
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check_entry(const struct toml *toml, const struct toml_value *value)
 {
@@ -35,6 +30,16 @@ static void check_entry(const struct toml *toml, const struct toml_value *value)
         require(value->text.data[value->text.size] == '\0');
 }
 
+/* How many arrays and inline tables a value is in: reading them takes stack. */
+static unsigned depth_of(const struct toml_value *value)
+{
+    unsigned depth = 0;
+
+    for (value = value->parent; value; value = value->parent)
+        depth += value->entries.origin == TOML_IMMUTABLE;
+    return depth;
+}
+
 /* Dotted keys can nest deeper than a stack likes: go back up through the parents instead. */
 static void check_tree(const struct toml *toml)
 {
@@ -46,6 +51,7 @@ static void check_tree(const struct toml *toml)
         if (value->type == TOML_ARRAY || value->type == TOML_TABLE)
             child = value->entries.first;
         require(!child || child->parent == value);
+        require(depth_of(value) <= TOML_DEPTH_MAX);
         while (!child && value != root) {
             child = value->next;
             require(child || value->parent->entries.last == value);

@@ -24,6 +24,7 @@
 #define MEMORY_SIZE 65536
 #define BAR         UINT64_C(0xfe000000)
 #define STEPS_MAX   64
+
 #define QUEUE_BYTES 8192 /* each queue's rings: descriptors, driver's at 4096, device's at 5120 */
 
 struct world {
@@ -52,21 +53,39 @@ static void set_line(void *context, bool level)
 
 /* The back end. */
 
+/* A header asks for nothing but what was negotiated, and refers to what is in the frame. */
+static void check_header(const struct world *world, const struct net_header *header, size_t size)
+{
+    uint64_t features = world->card->virtio.features;
+    unsigned kind = header->gso_type & ~(unsigned)NET_GSO_ECN;
+
+    require(size >= 14 && !(header->flags & ~NET_HEADER_NEEDS_CSUM));
+    if (header->flags & NET_HEADER_NEEDS_CSUM) {
+        require(features & NET_F_CSUM);
+        require((size_t)header->csum_start + header->csum_offset + 2 <= size);
+    }
+    require(kind == NET_GSO_NONE || kind == NET_GSO_TCPV4 || kind == NET_GSO_TCPV6);
+    require(kind != NET_GSO_TCPV4 || features & NET_F_HOST_TSO4);
+    require(kind != NET_GSO_TCPV6 || features & NET_F_HOST_TSO6);
+    require(!(header->gso_type & NET_GSO_ECN) || features & NET_F_HOST_ECN);
+}
+
 static int send(struct net_backend *net, const struct iovec *iov, int count)
 {
     struct world *world = (struct world *)net;
     struct net_header header;
     unsigned sum = 0;
+    size_t size = 0;
 
     if (!world->takes)
         return -EAGAIN;
     world->takes--;
     require(count >= 2 && iov[0].iov_len == sizeof header);
     memcpy(&header, iov[0].iov_base, sizeof header);
-    require(!(header.flags & ~NET_HEADER_NEEDS_CSUM));
     for (int i = 1; i < count; i++)
-        for (size_t k = 0; k < iov[i].iov_len; k++)
+        for (size_t k = 0; k < iov[i].iov_len; k++, size++)
             sum += ((const uint8_t *)iov[i].iov_base)[k];
+    check_header(world, &header, size);
     return sum % 16 ? 0 : -EIO;
 }
 

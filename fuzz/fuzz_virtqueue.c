@@ -12,16 +12,11 @@
 
 #include "device/virtqueue.h"
 #include "fuzz.h"
+#include "input.h"
 
 #define MEMORY_BASE UINT64_C(0x10000)
 #define MEMORY_SIZE 16384
 #define DEVICE      (MEMORY_BASE + 8192)
-
-static void require(int condition)
-{
-    if (!condition)
-        abort();
-}
 
 static void check(const struct ram *ram, const struct iovec *iov, const struct virtio_chain *chain,
                   unsigned capacity)

@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,10 +16,14 @@ struct input {
     size_t size;
 };
 
-static inline void require(int condition)
+/* The assertion: ends the program and says where, so that a finding can be told from others. */
+#define require(holds) ((holds) ? (void)0 : require_failed(#holds, __FILE__, __LINE__))
+
+static inline void __attribute__((noreturn))
+require_failed(const char *what, const char *file, int line)
 {
-    if (!condition)
-        abort();
+    fprintf(stderr, "ERROR: %s:%d: not so: %s\n", file, line, what);
+    abort();
 }
 
 /* The next `size` bytes, 8 at most, as a number; zeros where the input ends. */

@@ -8,7 +8,7 @@
 # fails shows the failed tests or the end of its log. The last line gives the sum over all test
 # cases. The exit status is 0 only if tests ran and none failed.
 #
-# Environment: FUZZ_SECONDS for each fuzz target (5); WERROR=false lets warnings pass, for compilers
+# Environment: FUZZ_SECONDS for each fuzz target (4); WERROR=false lets warnings pass, for compilers
 # newer than the code; UHYVE_TEST_IMAGES as in tests/system/helpers.bash.
 set -uo pipefail
 
@@ -132,6 +132,8 @@ group_system() {
     main_build || return
     step system-kvm system_tests build kvm 60
     step system-direct system_tests build direct 60
+    step soak tests/soak/run -b build short
+    step faults tests/faults/run -b build
 }
 
 group_nested() {
@@ -152,10 +154,11 @@ sanitizer_group() {
     step "unit-$1" unit "build-$1"
     step "kvm-$1" system_tests "build-$1" kvm 120
     step "direct-$1" system_tests "build-$1" direct 120
+    step "soak-$1" tests/soak/run -b "build-$1" lifecycle 6
 }
 
 group_asan() {
-    sanitizer_group asan address,undefined
+    sanitizer_group asan address,undefined && step faults-asan tests/faults/run -b build-asan
 }
 
 group_tsan() {
@@ -164,7 +167,7 @@ group_tsan() {
 
 group_fuzz() {
     CC=clang step build-fuzz build build-fuzz -Dfuzz=enabled -Db_sanitize=address,undefined \
-        -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-5}"
+        -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-4}"
 }
 
 prove() {

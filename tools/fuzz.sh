@@ -9,6 +9,7 @@ set -uo pipefail
 shopt -s nullglob
 
 top=$(cd "$(dirname "$0")/.." && pwd)
+. "$top/tools/sanitizers.bash"
 build=$1
 seconds=$2
 shift 2

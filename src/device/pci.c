@@ -2,9 +2,6 @@
 
 #include <string.h>
 
-#define ADDRESS_ENABLE   0x80000000u
-#define ADDRESS_FUNCTION 0x7fffff00u /* bus, device and function, and bits that must be zero */
-
 #define COMMAND_WRITABLE 0x0547 /* I/O, memory, bus master, parity, SERR, no INTx */
 #define BAR_MEMORY_64    0x0c   /* 64 bits wide, prefetchable */
 
@@ -116,7 +113,7 @@ static void access_function(struct pci_function *function, unsigned offset, unsi
 /* The function that the address port names, or NULL. */
 static struct pci_function *selected(struct pci_bus *bus, uint32_t address)
 {
-    return (address & ADDRESS_ENABLE) && !(address & ADDRESS_FUNCTION) ? bus->function : NULL;
+    return (address & PCI_ADDRESS_MASK) == PCI_ADDRESS_VALUE ? bus->function : NULL;
 }
 
 /* The offset that it names: of a 32-bit register. */

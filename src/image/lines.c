@@ -299,7 +299,6 @@ static bool next_unit(struct cursor *cursor, struct unit *unit)
 void lines_find(const void *image, size_t size, struct line_place *places, size_t count)
 {
     const struct image_section lines = section_find(image, size, ".debug_line");
-    struct cursor cursor = {lines.data, lines.data + lines.size, false};
     struct unit unit = {
         .strings = section_find(image, size, ".debug_str"),
         .line_strings = section_find(image, size, ".debug_line_str"),
@@ -309,6 +308,7 @@ void lines_find(const void *image, size_t size, struct line_place *places, size_
         places[i].line = 0;
     if (!lines.data || lines.size > SECTION_MAX)
         return;
+    struct cursor cursor = {lines.data, lines.data + lines.size, false};
     while (cursor.at < cursor.end && next_unit(&cursor, &unit))
         if (unit.version)
             run(&unit, places, count);

@@ -40,8 +40,10 @@ static int create_file(uint64_t size)
     int fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)size) != 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    int result;
+    while ((result = ftruncate(fd, (off_t)size)) != 0 && errno == EINTR)
+        ;
+    if (result != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         int err = -errno;
         close(fd);
         return err;
@@ -71,7 +73,7 @@ int ram_alloc(struct ram *ram, gpa_t base, uint64_t size, const struct ram_optio
         return error_set(error, UHYVE_STATUS_FAILED, err,
                          "cannot reserve %s of guest memory: %s (use a smaller -m, or %s)",
                          text_format_size(text, sizeof text, size), strerror(err),
-                         error_remedy(err, "raise the limit on memory: ulimit -v and -d"));
+                         error_remedy(err, "try another accelerator"));
     }
     *ram = (struct ram){
         .base = base, .size = size, .host = host, .fd = fd, .shared = options->shared};

@@ -7,6 +7,16 @@
 
 #include "util/text.h"
 
+/* A sentence that ends without one says what to do about what has run out. */
+static void add_remedy(struct uhyve_error *error, int err)
+{
+    const char *remedy = error_remedy(err, NULL);
+    size_t size = strlen(error->message);
+
+    if (remedy && size && error->message[size - 1] != ')')
+        snprintf(error->message + size, sizeof error->message - size, " (%s)", remedy);
+}
+
 int error_set(struct uhyve_error *error, int status, int err, const char *format, ...)
 {
     if (error) {
@@ -15,9 +25,23 @@ int error_set(struct uhyve_error *error, int status, int err, const char *format
         va_start(args, format);
         vsnprintf(error->message, sizeof error->message, format, args);
         va_end(args);
+        add_remedy(error, err);
         text_make_printable(error->message);
     }
     return -err;
+}
+
+int error_status(int status, int err)
+{
+    switch (err) {
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case EIO:
+        return UHYVE_STATUS_FAILED;
+    default:
+        return status;
+    }
 }
 
 const char *error_remedy(int err, const char *otherwise)
@@ -32,8 +56,22 @@ const char *error_remedy(int err, const char *otherwise)
     case ENOSPC:
     case EDQUOT:
         return "make room on that file system";
+    case ENOMEM:
+        return "free memory, or raise the limits on it: ulimit -v, -d";
     default:
         return otherwise;
+    }
+}
+
+const char *error_remedy_of_call(int err, const char *otherwise)
+{
+    switch (err) {
+    case ENOSYS:
+        return "use a newer kernel; in a container, let its seccomp profile allow it";
+    case EPERM:
+        return "in a container, let its seccomp profile allow it";
+    default:
+        return error_remedy(err, otherwise);
     }
 }
 

@@ -14,9 +14,10 @@ teardown() {
     [[ -z ${place:-} ]] || rm -rf "$place"
 }
 
-# Builds with sanitizers have no filter.
+# Builds with sanitizers have no filter, nor have those for the coverage report.
 skip_if_sanitized() {
-    ! grep -qaE '__(a|t)san_init' "$UHYVE" || skip "no filter in a build with sanitizers"
+    ! grep -qaE '__(a|t)san_init|__gcov_init' "$UHYVE" ||
+        skip "no filter in a build with sanitizers or for coverage"
 }
 
 # start GUEST OPTION...: run it in the background until it prints; sets $vmm.

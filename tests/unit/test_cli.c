@@ -278,6 +278,51 @@ static void networks(void **state)
     REFUSE(WORDS("k", "--net=user,hostfwd=tcp::0-:80"), WORDS("hostfwd=tcp::8080-:80"));
     REFUSE(WORDS("k", "--net=user,hostfwd=tcp:1.2.3:1-:80"), WORDS("1.2.3"));
     REFUSE(WORDS("k", "--net=user,hostfwd=tcp::80"), WORDS("tcp::80"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=sctp::80-:80"), WORDS("sctp::80-:80"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:80-:80"), WORDS("tcp:80-:80"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::-:80"), WORDS("tcp::-:80"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::800000-:80"), WORDS("tcp::800000"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::70000-:80"), WORDS("tcp::70000"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::80x-:80"), WORDS("tcp::80x"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::80-1.2.3.4.5:80"), WORDS("1.2.3.4.5"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:[]:80-:80"), WORDS("[]"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:[1.2.3.4]:80-:80"), WORDS("[1.2.3.4]"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:"
+                      "0000000000000000000000000000000000000000000000:80-:80"),
+           WORDS("tcp:0000"));
+    REFUSE(WORDS("k", "--net=socket:"), WORDS("socket:PATH"));
+    MUST_LOAD("k", "--net=user,hostfwd=::8080-:80,hostfwd=tcp:[::1]:80-[fe80::1]:81");
+    assert_false(net->forwards[0].udp);
+    assert_string_equal(net->forwards[1].host_address, "::1");
+    assert_string_equal(net->forwards[1].guest_address, "fe80::1");
+}
+
+/* Each is one too many, or one too long. */
+static void networks_are_bounded(void **state)
+{
+    const struct uhyve_net *net = &settings.params.net;
+    char many[1100] = "--net=user", *argv[] = {"uhyve", "k", many, "-p1:1", NULL};
+
+    for (size_t i = 0; i < CLI_FORWARDS_MAX; i++)
+        strcat(many, ",hostfwd=::1-:1");
+    settings_free(&settings);
+    settings_init(&settings);
+    assert_int_equal(settings_load(&settings, 3, argv, &failure), 0);
+    assert_int_equal(net->forward_count, CLI_FORWARDS_MAX);
+    settings_free(&settings);
+    settings_init(&settings);
+    assert_true(settings_load(&settings, 4, argv, &failure) < 0);
+    assert_non_null(strstr(failure.message, "more than 64 forwarded ports"));
+
+    for (size_t size = 250; size < sizeof many - 1; size += 400) {
+        memset(many, 0, sizeof many);
+        strcpy(many, "--net=socket:");
+        memset(many + strlen(many), 'x', size);
+        settings_free(&settings);
+        settings_init(&settings);
+        bool fits = size <= CLI_NET_NAME_MAX;
+        assert_true((settings_load(&settings, 3, argv, &failure) == 0) == fits);
+    }
 }
 
 static void isolation(void **state)
@@ -886,6 +931,7 @@ int main(void)
         TEST(help_and_version_come_first),
         TEST(bad_command_lines_are_refused),
         TEST(networks),
+        TEST(networks_are_bounded),
         TEST(isolation),
         TEST(another_user),
         TEST(file_mappings),

@@ -135,8 +135,22 @@ static void threads_are_selected(void **state)
     EXPECT("T1", "OK");
     EXPECT("T2", "OK");
     EXPECT("Tp1.2", "OK");
+    EXPECT("Hgp1", "OK"); /* a process alone: all of its threads */
+    EXPECT("Hgp-1", "OK");
+    EXPECT("Hgp1.-1", "OK");
+    EXPECT("Hcp-1.-1", "OK");
+    EXPECT("Hc2", "OK");
+    EXPECT("Hc0", "OK");
+    expect_error("Hgp2.1");
+    expect_error("Hgp1.3");
+    expect_error("Hgp");
+    expect_error("Hg");
+    expect_error("Hx1");
+    expect_error("Hg1x");
     expect_error("T3");
     expect_error("Tp2.1");
+    expect_error("T-1");
+    expect_error("T1x");
     expect_error("T");
     expect_error("Hg3");
     expect_error("Hx1");

@@ -499,7 +499,13 @@ static void limits(void **state)
     memset(text + 4, '[', TOML_DEPTH_MAX);
     memset(text + 4 + TOML_DEPTH_MAX, ']', TOML_DEPTH_MAX);
     toml_free(parse(text));
+    /* One more, and otherwise right. */
     memset(text + 4, '[', TOML_DEPTH_MAX + 1);
+    memset(text + 4 + TOML_DEPTH_MAX + 1, ']', TOML_DEPTH_MAX + 1);
+    expect_refused(text, strlen(text), 1);
+    strcpy(text, "a = ");
+    for (unsigned i = 0; i <= TOML_DEPTH_MAX / 2; i++)
+        strcat(text, "[{");
     expect_refused(text, strlen(text), 1);
 
     char wide[2 * TOML_DEPTH_MAX * 3 + 16] = "a = [";

@@ -229,8 +229,11 @@ static bool decode(struct accel_vcpu *vcpu, struct accel_exit *exit)
 /* Enter the guest. False, with *exit filled, if it was not left for a reason of its own. */
 static bool enter(struct accel_vcpu *vcpu, struct accel_exit *exit)
 {
-    if (vcpu->debug.step)
-        kvm_debug_step(vcpu);
+    int err = vcpu->debug.step ? kvm_debug_step(vcpu) : 0;
+    if (err) {
+        exit_failed(exit, "KVM cannot step the CPU: %s", strerror(-err));
+        return false;
+    }
     while (ioctl(vcpu->fd, KVM_RUN, 0) != 0) {
         if (errno == EAGAIN)
             continue;

@@ -165,17 +165,29 @@ static unsigned follow_0f(uint8_t op)
     case 0x04:
     case 0x0a:
     case 0x0c:
+    case 0x0e: /* this and the next two are AMD's, with encodings of their own */
     case 0x0f:
+    case 0x78:
         return INVALID;
     default:
         return MODRM;
     }
 }
 
+/* A near branch with an operand size of 16 bits: processors do not agree on what that is. */
+static bool is_short_branch(const struct insn *insn)
+{
+    bool near = insn->map == MAP_ONE  ? (insn->opcode & 0xfe) == 0xe8
+                : insn->map == MAP_0F ? (insn->opcode & 0xf0) == 0x80
+                                      : false;
+    return near && insn->size == 2;
+}
+
 static void read_prefixes(struct cursor *cursor, struct insn *insn, uint8_t *opcode)
 {
     for (;;) {
-        uint8_t byte = next_byte(cursor);
+        uint8_t byte = next_byte(cursor), rex = insn->rex;
+        insn->rex = 0; /* counts only directly before the opcode */
         switch (byte) {
         case 0x66:
             insn->operand16 = true;
@@ -208,11 +220,9 @@ static void read_prefixes(struct cursor *cursor, struct insn *insn, uint8_t *opc
         }
         if (byte >= 0x40 && byte <= 0x4f) {
             insn->rex = byte;
-            byte = next_byte(cursor);
-            /* A REX prefix counts only directly before the opcode. */
-            if (byte == 0x66 || byte == 0xf2 || byte == 0xf3 || (byte & 0xf0) == 0x40)
-                cursor->failed = true;
+            continue;
         }
+        insn->rex = rex;
         *opcode = byte;
         return;
     }
@@ -312,11 +322,13 @@ bool insn_decode(const uint8_t *code, unsigned available, struct insn *insn)
         follow = follow_0f(insn->opcode);
     else
         follow = insn->map == MAP_0F38 ? MODRM : MODRM | IMM8;
-    if (cursor.failed || (follow & INVALID))
+    if (cursor.failed || (follow & INVALID) || is_short_branch(insn))
         return false;
     if (follow & MODRM) {
         insn->has_modrm = true;
         insn->modrm = next_byte(&cursor);
+        if (insn->map == MAP_ONE && insn->opcode == 0x8f && insn_extension(insn))
+            return false; /* XOP */
         insn->reg = (uint8_t)((insn->modrm >> 3 & 7) | (insn->rex & 4) << 1);
         insn->rm = (uint8_t)((insn->modrm & 7) | (insn->rex & 1) << 3);
         /* Moves to and from control and debug registers have no memory form. */
