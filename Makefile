@@ -26,7 +26,7 @@ BUILD ?= build$(compiler_part)$(strip $(sanitizer_part))
 build := tools/build.sh $(BUILD) $(if $(WERROR),-Dwerror=$(WERROR)) \
 	$(if $(SANITIZE),-Db_sanitize=$(SANITIZE) -Db_lundef=false)
 
-.PHONY: all help deps demo check bench fuzz fuzz-coverage coverage install format clean
+.PHONY: all help deps demo check bench fuzz fuzz-coverage prove soak coverage install format clean
 
 all:
 	@UHYVE_NO_INSTALL=1 tools/deps.sh build || { echo "Run: make deps"; exit 1; }
@@ -35,11 +35,13 @@ all:
 help:
 	@echo "make            build (in $(BUILD))"
 	@echo "make demo       build and boot the example unikernel"
-	@echo "make check      build and run every test; GROUPS='gcc system nested clang asan tsan fuzz'"
+	@echo "make check      build and run every test; GROUPS='gcc system nested clang asan tsan fuzz prove'"
 	@echo "make bench      measure"
 	@echo "make fuzz       fuzz one target: T=TARGET S=SECONDS"
 	@echo "make fuzz-coverage  what do its inputs reach: T=TARGET"
+	@echo "make prove      prove what can be proved; N='PROOF...'"
 	@echo "make coverage   which branches do the tests reach"
+	@echo "make soak       very many VMs, and their ends at random moments: M=MINUTES"
 	@echo "make install    to PREFIX ($(PREFIX)) below DESTDIR"
 	@echo "make format     lay the sources out"
 	@echo "make deps       install what the build needs"
@@ -73,6 +75,17 @@ fuzz:
 		-Db_lundef=false -- --quiet fuzz-programs
 	@tools/fuzz.sh build-fuzz $(or $(S),60) $(T)
 
+soak:
+	@tools/deps.sh check
+	@$(build) -- --quiet
+	@tools/build.sh build-tsan -Db_sanitize=thread -Db_lundef=false -- --quiet
+	@tools/build.sh build-asan -Db_sanitize=address,undefined -Db_lundef=false -- --quiet
+	@tests/soak/run -b $(BUILD) long $(or $(M),10)
+
+prove:
+	@tools/deps.sh prove
+	@tools/prove.sh $(N)
+
 coverage:
 	@tools/deps.sh coverage
 	@tools/build.sh build-coverage -Dtests=enabled -Db_coverage=true -- --quiet
@@ -90,7 +103,7 @@ install:
 
 format:
 	@tools/deps.sh format
-	find bench fuzz guests include src tests -name '*.[ch]' -exec clang-format -i {} +
+	find bench fuzz guests include prove src tests -name '*.[ch]' -exec clang-format -i {} +
 
 clean:
 	rm -rf build build-*

@@ -72,6 +72,8 @@ static const struct bench benches[] = {
     {"net_tap_latency", "us", "ratio < 1", QEMU_NET, bench_net_tap_latency},
     {"net_user_throughput", "MB/s", "ratio > 1", QEMU_NET, bench_net_user_throughput},
     {"net_user_latency", "us", "ratio < 1", QEMU_NET, bench_net_user_latency},
+    {"net_tap_requests", "us", "ratio < 1", QEMU_NET, bench_net_tap_requests},
+    {"net_user_requests", "us", "ratio < 1", QEMU_NET, bench_net_user_requests},
 };
 #define BENCH_COUNT (sizeof(benches) / sizeof(benches[0]))
 

@@ -53,6 +53,7 @@ bench_function bench_profile_overhead;
 bench_function bench_vmm_memory, bench_binary;
 bench_function bench_net_tap_throughput, bench_net_tap_latency;
 bench_function bench_net_user_throughput, bench_net_user_latency;
+bench_function bench_net_tap_requests, bench_net_user_requests;
 bench_function bench_file_read, bench_file_write;
 bench_function bench_direct_trap, bench_direct_patched, bench_direct_hypercall;
 bench_function bench_direct_page_fault, bench_direct_hello, bench_direct_image;

@@ -14,6 +14,7 @@
 #define STATUS_NOT_HERE 77
 #define LATENCY_COMMAND "latency 5000"
 #define BULK_COMMAND    "bulk 128"
+#define REQUEST_COMMAND "requests 3000"
 #define USER_FORWARDS   "user,hostfwd=udp::20007-:7"
 
 struct session {
@@ -85,6 +86,7 @@ static enum bench_outcome compare(const struct bench_config *config, bool user, 
         ours.command.argv[count++] = "-p20007:7";
         ours.command.argv[count++] = "-p20009:9";
         ours.command.argv[count++] = "-p20019:19";
+        ours.command.argv[count++] = "-p20080:80";
     }
     end(&ours, config, count, "net-server-v2", NULL);
     count = start(&against, config, user, what);
@@ -115,4 +117,16 @@ enum bench_outcome bench_net_user_latency(const struct bench_config *config,
                                           struct bench_result *result)
 {
     return compare(config, true, LATENCY_COMMAND, result);
+}
+
+enum bench_outcome bench_net_tap_requests(const struct bench_config *config,
+                                          struct bench_result *result)
+{
+    return compare(config, false, REQUEST_COMMAND, result);
+}
+
+enum bench_outcome bench_net_user_requests(const struct bench_config *config,
+                                           struct bench_result *result)
+{
+    return compare(config, true, REQUEST_COMMAND, result);
 }

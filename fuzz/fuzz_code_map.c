@@ -10,10 +10,10 @@
 #define SIZE    UINT64_C(0x10000)
 #define ADDRESS UINT64_C(0x400000)
 
-static bool read_input(const void *context, uint64_t offset, void *to, size_t size)
+static int read_input(const void *context, uint64_t offset, void *to, size_t size)
 {
     memcpy(to, (const uint8_t *)context + offset, size);
-    return true;
+    return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -132,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     }
     shutdown(sockets[0], SHUT_WR);
     serve(sockets[1], (void *)(uintptr_t)&service);
-    const struct helper helper = {.socket = sockets[0]};
+    struct helper helper = {.socket = sockets[0]};
     for (; asked; asked--) {
         int result = helper_receive(&helper);
         require(result > -4096);

@@ -1,13 +1,34 @@
 /*
  * Fuzz target: frames of a guest on a user-mode network. Nothing that is addressed to the host
- * itself may pass, and no frame is read beyond its end.
+ * itself may pass, and no frame is read beyond its end. The same frames as ends of connections.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "fuzz.h"
 #include "input.h"
+#include "net/user_ended.h"
 #include "net/user_filter.h"
+
+static bool never(void *context, uint16_t host_port)
+{
+    return false;
+}
+
+/* As of both sides: a connection is over only if something has ended it. */
+static void end_connections(const uint8_t *frame, size_t size)
+{
+    static struct user_ended ended;
+    uint8_t reset[USER_ENDED_FRAME];
+
+    user_ended_from_host(&ended, frame, size);
+    user_ended_from_guest(&ended, frame, size);
+    user_ended_from_host(&ended, frame, size);
+    require(ended.over_count <= 1);
+    while (user_ended_next(&ended, never, NULL, reset))
+        require(reset[12] == 0x08 || reset[12] == 0x86);
+    require(ended.over_count == 0);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
@@ -26,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         require(memcmp(frame + 38, zeros, sizeof zeros) != 0);
     user_filter_note(&filter, frame, size);
     require(filter.next <= 1);
+    end_connections(frame, size);
     free(frame);
     return 0;
 }

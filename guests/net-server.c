@@ -8,7 +8,9 @@
  *     UDP 6   resets the card, starts it again
  *
  * Application arguments: address (10.0.5.3), interrupts (level, edge or poll), features (all,
- * none). Says "ready" when it is, and in the end what it has seen.
+ * none), "ipv6". Says "ready" when it is, and in the end what it has seen. With the last one it
+ * also serves at address 3 of the IPv6 network that a router announces, once that and the address 1
+ * have answered.
  */
 #include <stdbool.h>
 
@@ -24,6 +26,8 @@
 #define PORT_DISCARD 9
 #define PORT_ENDLESS 19
 #define PORT_HTTP    80
+
+#define PINGS 3
 
 static bool ended, restart;
 static int exit_code;
@@ -53,12 +57,14 @@ static size_t echo(const uint8_t *data, size_t size, uint8_t *reply, bool *close
     return size;
 }
 
-/* A request is what comes in one piece. */
+/* A request is what comes in one piece. HTTP/1.0: this side ends the connection. */
 static size_t serve_http(const uint8_t *data, size_t size, uint8_t *reply, bool *close)
 {
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
+    static const char once[] = "GET / HTTP/1.0";
 
-    *close = size < 4 || memcmp(data, "GET ", 4) != 0;
+    *close = size < sizeof once || memcmp(data, "GET ", 4) != 0 ||
+             memcmp(data, once, sizeof once - 1) == 0;
     memcpy(reply, answer, sizeof answer - 1);
     return sizeof answer - 1;
 }
@@ -90,6 +96,44 @@ static bool start(void)
     return true;
 }
 
+/* One step further whenever an answer has come. */
+static void discover_ipv6(void)
+{
+    static uint8_t gateway[16];
+    static unsigned step;
+
+    switch (step) {
+    case 0:
+        inet6_init(3);
+        inet6_ask_for_router();
+        break;
+    case 1:
+        if (!inet6.has_prefix)
+            return;
+        memcpy(gateway, inet6.address, sizeof gateway);
+        gateway[15] = 1;
+        inet6_ask_for_neighbour(gateway);
+        break;
+    case 2:
+        if (!inet6.has_neighbour)
+            return;
+        for (unsigned i = 0; i < PINGS; i++)
+            inet6_ping(inet6.neighbour_mac, gateway, 1000);
+        break;
+    case 3:
+        if (inet6.echo_replies < PINGS)
+            return;
+        print("ipv6 %02x%02x:%02x%02x:%02x%02x:%02x%02x::%x\n", inet6.address[0], inet6.address[1],
+              inet6.address[2], inet6.address[3], inet6.address[4], inet6.address[5],
+              inet6.address[6], inet6.address[7], inet6.address[15]);
+        break;
+    default:
+        return;
+    }
+    step++;
+    card_flush();
+}
+
 int main(void)
 {
     args_load();
@@ -105,6 +149,8 @@ int main(void)
 
         while (!restart && (frame = card_receive(&size, &header)) != NULL)
             inet_handle(frame, size, header->flags != 0);
+        if (text_equal(args_app(3), "ipv6"))
+            discover_ipv6();
         bool busy = inet_work();
         card_flush();
         if (restart && !(restart = false) && !start())

@@ -100,7 +100,7 @@ struct uhyve_forward {
 
 struct uhyve_net {
     enum uhyve_net_kind kind;
-    const char *name; /* TAP: the interface; SOCKET: the path */
+    const char *name; /* TAP: the interface; SOCKET: the path; USER: anything, or NULL */
     enum uhyve_mac_kind mac_kind;
     uint8_t mac[6];
     const struct uhyve_forward *forwards;

@@ -74,6 +74,10 @@ static int run(struct cli_settings *settings, struct descriptors *inherited)
     else
         status = print_stats(settings, vm, &result, status);
     uhyve_destroy(vm);
+    if (!err && streams_close_output(settings, &error) != 0) {
+        int failed = report_error(&error);
+        status = status ? status : failed;
+    }
     return status;
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Build and test everything:
 #
-#   tools/check.sh [GROUP...]    groups: gcc system nested clang asan tsan fuzz (default: these), suite
+#   tools/check.sh [GROUP...]    groups: gcc system nested clang asan tsan fuzz prove (default: these),
+#                                suite
 #
 # Progress goes to standard output, the details of each step to build/logs/STEP.log; a step that
 # fails shows the failed tests or the end of its log. The last line gives the sum over all test
@@ -15,8 +16,8 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top" || exit 1
 logs=$top/build/logs
 options="-Dtests=enabled -Dwerror=${WERROR:-true}"
-groups=${*:-gcc system nested clang asan tsan fuzz}
-source_folders=(bench fuzz guests include src tests)
+groups=${*:-gcc system nested clang asan tsan fuzz prove}
+source_folders=(bench fuzz guests include prove src tests)
 passed=0 failed=0 skipped=0
 steps_failed=0
 started=$SECONDS
@@ -131,6 +132,8 @@ group_system() {
     main_build || return
     step system-kvm system_tests build kvm 60
     step system-direct system_tests build direct 60
+    step soak tests/soak/run -b build short
+    step faults tests/faults/run -b build
 }
 
 group_nested() {
@@ -151,10 +154,11 @@ sanitizer_group() {
     step "unit-$1" unit "build-$1"
     step "kvm-$1" system_tests "build-$1" kvm 120
     step "direct-$1" system_tests "build-$1" direct 120
+    step "soak-$1" tests/soak/run -b "build-$1" lifecycle 6
 }
 
 group_asan() {
-    sanitizer_group asan address,undefined
+    sanitizer_group asan address,undefined && step faults-asan tests/faults/run -b build-asan
 }
 
 group_tsan() {
@@ -164,6 +168,18 @@ group_tsan() {
 group_fuzz() {
     CC=clang step build-fuzz build build-fuzz -Dfuzz=enabled -Db_sanitize=address,undefined \
         -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-4}"
+}
+
+prove() {
+    if UHYVE_NO_INSTALL=1 tools/deps.sh prove >/dev/null; then
+        tools/prove.sh
+    else
+        printf '1..1\nok 1 - proofs # SKIP needs Frama-C and provers (make prove installs them)\n'
+    fi
+}
+
+group_prove() {
+    step prove prove
 }
 
 mkdir -p "$logs"

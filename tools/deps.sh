@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make sure that what a goal needs is on this machine:
 #
-#   tools/deps.sh run|build|check|bench|coverage|format|nested ...
+#   tools/deps.sh run|build|check|bench|coverage|format|nested|prove ...
 #
 # On Debian and Ubuntu missing packages are installed, after saying which and why, with sudo where
 # that is needed. Elsewhere the missing tools are listed. Where nothing is missing this does nothing
@@ -95,6 +95,16 @@ needs_coverage() {
     need gcovr command:gcovr "coverage report"
 }
 
+needs_prove() {
+    need gcc command:gcc "expands the macros of what is proved"
+    need libc6-dev header:elf.h "C library headers"
+    need linux-libc-dev header:linux/kvm.h "KVM's interface"
+    need frama-c-base command:frama-c "says what has to be true"
+    need why3 command:why3 "hands that to the provers"
+    need cvc4 command:cvc4 "prover"
+    need z3 command:z3 "prover"
+}
+
 needs_format() {
     need clang-format command:clang-format "source layout"
     need procps command:pgrep "system tests"
@@ -106,7 +116,7 @@ find_missing() {
     reasons=
     for goal in "$@"; do
         case $goal in
-        run | build | check | bench | coverage | format | nested) "needs_$goal" ;;
+        run | build | check | bench | coverage | format | nested | prove) "needs_$goal" ;;
         *)
             echo "deps: unknown goal '$goal'" >&2
             exit 2

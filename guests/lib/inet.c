@@ -9,7 +9,7 @@
 #define ARP_REQUEST   1
 #define ARP_REPLY     2
 #define ICMP_ECHO     8
-#define UDP_REPLY_MAX 1472
+#define UDP_REPLY_MAX INET_REST_MAX
 
 struct inet inet;
 
@@ -47,33 +47,44 @@ static uint64_t pseudo_sum(uint32_t from, uint32_t to, uint8_t protocol, size_t 
     return (uint64_t)from + to + swap16(protocol) + swap16((uint16_t)size);
 }
 
+static size_t put_ipv4_header(uint8_t *at, const struct inet_peer *to, uint8_t protocol,
+                              size_t size, uint64_t *sum)
+{
+    struct ipv4 ip = {.version_length = 0x45,
+                      .length = swap16((uint16_t)(sizeof ip + size)),
+                      .fragment = swap16(DONT_FRAGMENT),
+                      .ttl = TTL,
+                      .protocol = protocol,
+                      .from = swap32(inet.address),
+                      .to = to->address};
+
+    ip.checksum = (uint16_t)~wire_fold(wire_sum(0, &ip, sizeof ip));
+    *sum = pseudo_sum(ip.from, ip.to, protocol, size);
+    memcpy(at, &ip, sizeof ip);
+    return sizeof ip;
+}
+
 void inet_transmit(const struct inet_peer *to, const struct inet_segment *segment)
 {
     struct WIRE {
         struct ethernet ethernet;
-        struct ipv4 ip;
-        uint8_t data[CARD_HEAD_MAX - sizeof(struct ethernet) - sizeof(struct ipv4)];
+        uint8_t rest[CARD_HEAD_MAX - sizeof(struct ethernet)];
     } head;
     struct card_header header = {0};
     size_t size = segment->head_size + segment->body_size;
-    uint32_t from = swap32(inet.address);
+    uint64_t pseudo;
 
     memcpy(head.ethernet.to, to->mac, 6);
     memcpy(head.ethernet.from, card.mac, 6);
-    head.ethernet.type = swap16(ETHERNET_IPV4);
-    head.ip = (struct ipv4){.version_length = 0x45,
-                            .length = swap16((uint16_t)(sizeof head.ip + size)),
-                            .fragment = swap16(DONT_FRAGMENT),
-                            .ttl = TTL,
-                            .protocol = segment->protocol,
-                            .from = from,
-                            .to = to->address};
-    head.ip.checksum = (uint16_t)~wire_fold(wire_sum(0, &head.ip, sizeof head.ip));
-    memcpy(head.data, segment->head, segment->head_size);
-    uint16_t checksum = wire_fold(pseudo_sum(from, to->address, segment->protocol, size));
+    head.ethernet.type = swap16(to->v6 ? ETHERNET_IPV6 : ETHERNET_IPV4);
+    size_t ip = (to->v6 ? inet6_put_header : put_ipv4_header)(head.rest, to, segment->protocol,
+                                                              size, &pseudo);
+    uint8_t *data = head.rest + ip;
+    memcpy(data, segment->head, segment->head_size);
+    uint16_t checksum = wire_fold(pseudo);
     if (card.device.features & CARD_F_CSUM) {
         header.flags = CARD_NEEDS_CSUM;
-        header.csum_start = sizeof head.ethernet + sizeof head.ip;
+        header.csum_start = (uint16_t)(sizeof head.ethernet + ip);
         header.csum_offset = (uint16_t)segment->checksum_at;
     } else {
         uint64_t sum = wire_sum(checksum, segment->head, segment->head_size);
@@ -81,15 +92,14 @@ void inet_transmit(const struct inet_peer *to, const struct inet_segment *segmen
         if (checksum == 0 && segment->protocol == IPV4_UDP)
             checksum = 0xffff;
     }
-    memcpy(head.data + segment->checksum_at, &checksum, sizeof checksum);
+    memcpy(data + segment->checksum_at, &checksum, sizeof checksum);
+    size_t head_size = sizeof head.ethernet + ip + segment->head_size;
     if (segment->cut != 0 && segment->body_size > segment->cut) {
         header.gso_type = CARD_GSO_TCPV4;
         header.gso_size = segment->cut;
-        header.header_length = (uint16_t)(sizeof head.ethernet + sizeof head.ip +
-                                          segment->head_size);
+        header.header_length = (uint16_t)head_size;
     }
-    card_send(&head, sizeof head.ethernet + sizeof head.ip + segment->head_size, segment->body,
-              segment->body_size, &header);
+    card_send(&head, head_size, segment->body, segment->body_size, &header);
 }
 
 static void handle_arp(const uint8_t *frame, size_t size)
@@ -139,7 +149,7 @@ static void handle_icmp(const struct ethernet *ethernet, const struct ipv4 *ip, 
     card_send(&packet, sizeof packet.ethernet + sizeof packet.ip + size, NULL, 0, NULL);
 }
 
-static void handle_udp(const struct inet_peer *from, const uint8_t *data, size_t size)
+void inet_handle_udp(const struct inet_peer *from, const uint8_t *data, size_t size)
 {
     struct WIRE {
         struct udp udp;
@@ -182,12 +192,10 @@ void inet_send_udp(const uint8_t mac[6], uint32_t to, uint16_t from_port, uint16
     inet_transmit(&peer, &segment);
 }
 
-/* Is the transport layer's checksum right? */
-static bool is_intact(const struct ipv4 *ip, const uint8_t *data, size_t size)
+bool inet_is_intact(uint64_t sum, uint8_t protocol, const uint8_t *data, size_t size)
 {
-    if (ip->protocol == IPV4_UDP && size >= sizeof(struct udp) && data[6] == 0 && data[7] == 0)
+    if (protocol == IPV4_UDP && size >= sizeof(struct udp) && data[6] == 0 && data[7] == 0)
         return true;
-    uint64_t sum = pseudo_sum(ip->from, ip->to, ip->protocol, size);
     return wire_fold(wire_sum(sum, data, size)) == 0xffff;
 }
 
@@ -195,7 +203,7 @@ static void handle_ipv4(const uint8_t *frame, size_t size, bool checked)
 {
     struct ethernet ethernet;
     struct ipv4 ip;
-    struct inet_peer peer;
+    struct inet_peer peer = {.v6 = false};
 
     if (size < sizeof ethernet + sizeof ip)
         return;
@@ -211,14 +219,15 @@ static void handle_ipv4(const uint8_t *frame, size_t size, bool checked)
     memcpy(peer.mac, ethernet.from, 6);
     peer.address = ip.from;
     if ((ip.protocol == IPV4_UDP || ip.protocol == IPV4_TCP) && !checked &&
-        !is_intact(&ip, data, length)) {
+        !inet_is_intact(pseudo_sum(ip.from, ip.to, ip.protocol, length), ip.protocol, data,
+                        length)) {
         inet.bad_checksums++;
         return;
     }
     if (ip.protocol == IPV4_ICMP)
         handle_icmp(&ethernet, &ip, data, length);
     else if (ip.protocol == IPV4_UDP)
-        handle_udp(&peer, data, length);
+        inet_handle_udp(&peer, data, length);
     else if (ip.protocol == IPV4_TCP)
         inet_tcp_handle(&peer, data, length);
 }
@@ -234,6 +243,8 @@ void inet_handle(const uint8_t *frame, size_t size, bool checked)
         handle_arp(frame, size);
     else if (ethernet.type == swap16(ETHERNET_IPV4))
         handle_ipv4(frame, size, checked);
+    else if (ethernet.type == swap16(ETHERNET_IPV6))
+        inet6_handle(frame, size, checked);
 }
 
 bool inet_work(void)

@@ -1,6 +1,7 @@
 /*
- * Just enough of IPv4 to be talked to: ARP, ICMP echo, UDP and TCP servers. Frames are answered one
- * by one; nothing is repeated on a timer, so the network below must not lose much. CPU 0 only.
+ * Just enough of IPv4 and IPv6 to be talked to: ARP, neighbours, echo, UDP and TCP servers. Frames
+ * are answered one by one; nothing is repeated on a timer, so the network below must not lose much.
+ * CPU 0 only.
  */
 #ifndef GUESTS_LIB_INET_H
 #define GUESTS_LIB_INET_H
@@ -43,6 +44,23 @@ void inet_handle(const uint8_t *frame, size_t size, bool checked);
 
 /* Acknowledge what was received and let endless senders go on. True if they did. */
 bool inet_work(void);
+
+/*
+ * IPv6, from inet6_init on, with the address that has this end in the network that a router
+ * announces; until then with a link-local one. What was heard of: */
+struct inet6 {
+    bool has_prefix, has_neighbour;
+    uint8_t address[16], local[16];
+    uint8_t router_mac[6], neighbour_mac[6];
+    uint64_t echo_replies;
+};
+
+extern struct inet6 inet6;
+
+void inet6_init(uint8_t end);
+void inet6_ask_for_router(void);
+void inet6_ask_for_neighbour(const uint8_t address[16]);
+void inet6_ping(const uint8_t mac[6], const uint8_t address[16], size_t size);
 
 /* Send one UDP datagram to an Ethernet and IP address. */
 void inet_send_udp(const uint8_t mac[6], uint32_t to, uint16_t from_port, uint16_t to_port,

@@ -10,7 +10,9 @@
 /* Where an answer goes. */
 struct inet_peer {
     uint8_t mac[6];
+    bool v6;
     uint32_t address; /* as on the wire */
+    uint8_t address6[16];
 };
 
 /* The transport layer's part of a packet. */
@@ -21,8 +23,22 @@ struct inet_segment {
     const void *body; /* data that stays where it is */
     size_t body_size;
     unsigned checksum_at; /* offset in the header */
-    uint16_t cut;         /* data bytes of each segment the card is to make; 0: one packet */
+    uint16_t cut; /* data bytes of each segment the card is to make, IPv4 only; 0: one packet
+                   */
 };
+
+#define INET_REST_MAX 1472 /* bytes of a datagram, or of an echo */
+
+/* Is the transport layer's checksum right? `sum` is that of the pseudo header. */
+bool inet_is_intact(uint64_t sum, uint8_t protocol, const uint8_t *data, size_t size);
+
+void inet_handle_udp(const struct inet_peer *from, const uint8_t *data, size_t size);
+
+/* inet6.c: the header of a packet of `size` bytes behind it, and the sum over its pseudo header.
+ * Returns its size. */
+size_t inet6_put_header(uint8_t *to, const struct inet_peer *peer, uint8_t protocol, size_t size,
+                        uint64_t *sum);
+void inet6_handle(const uint8_t *frame, size_t size, bool checked);
 
 void inet_transmit(const struct inet_peer *to, const struct inet_segment *segment);
 

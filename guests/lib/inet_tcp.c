@@ -8,6 +8,7 @@
 #define SCALE        4 /* of the window that is announced */
 #define FIRST_NUMBER 1000
 #define HEADERS      40 /* IPv4 and TCP without options */
+#define HEADERS6     60
 #define LARGE_MAX    61440
 #define DUPLICATES   3
 
@@ -56,11 +57,21 @@ static const struct inet_tcp_service *find_service(uint16_t port)
     return NULL;
 }
 
+static uint16_t own_mss(const struct inet_peer *peer)
+{
+    return (uint16_t)(card.mtu - (peer->v6 ? HEADERS6 : HEADERS));
+}
+
+static bool is_same(const struct inet_peer *a, const struct inet_peer *b)
+{
+    return a->v6 == b->v6 && a->address == b->address && memcmp(a->address6, b->address6, 16) == 0;
+}
+
 static struct connection *find(const struct inet_peer *peer, const struct tcp *tcp)
 {
     for (unsigned i = 0; i < CONNECTIONS; i++) {
         struct connection *c = &connections[i];
-        if (c->open && c->peer.address == peer->address && c->peer_port == swap16(tcp->from) &&
+        if (c->open && is_same(&c->peer, peer) && c->peer_port == swap16(tcp->from) &&
             c->port == swap16(tcp->to))
             return c;
     }
@@ -92,7 +103,7 @@ static void send(struct connection *c, uint8_t flags, const void *copied, size_t
     size_t options = 0;
 
     if (flags & TCP_SYN) {
-        uint16_t mss = (uint16_t)(card.mtu - HEADERS);
+        uint16_t mss = own_mss(&c->peer);
         const uint8_t list[] = {
             OPTION_MSS, 4, (uint8_t)(mss >> 8), (uint8_t)mss, OPTION_NOP, OPTION_SCALE, 3, SCALE};
         options = c->scaled ? sizeof list : 4;
@@ -169,16 +180,16 @@ static void accept(const struct inet_peer *peer, const struct tcp *tcp, const ui
                              .expected = swap32(tcp->sequence) + 1,
                              .used = ++clock};
     read_options(c, options, options_size);
-    uint16_t own = (uint16_t)(card.mtu - HEADERS);
-    if (c->mss > own)
-        c->mss = own;
+    if (c->mss > own_mss(peer))
+        c->mss = own_mss(peer);
     send(c, TCP_SYN | TCP_ACK, NULL, 0, 0);
 }
 
 /* Send what the window lets through. */
 static bool send_endless(struct connection *c)
 {
-    size_t most = card.device.features & CARD_F_HOST_TSO4 ? LARGE_MAX / c->mss * c->mss : c->mss;
+    bool cut = !c->peer.v6 && card.device.features & CARD_F_HOST_TSO4;
+    size_t most = cut ? LARGE_MAX / c->mss * c->mss : c->mss;
     uint32_t in_flight = c->next - c->unacked;
     bool sent = false;
 

@@ -1,6 +1,6 @@
 /*
- * Headers of the Internet protocols as they are on the wire (RFC 791, 826, 792, 768, 9293); numbers
- * are big-endian. Packed: frames start at odd places.
+ * Headers of the Internet protocols as they are on the wire (RFC 791, 826, 792, 768, 9293, 8200,
+ * 4443, 4861); numbers are big-endian. Packed: frames start at odd places.
  */
 #ifndef GUESTS_LIB_INET_WIRE_H
 #define GUESTS_LIB_INET_WIRE_H
@@ -16,6 +16,7 @@ struct WIRE ethernet {
 
 #define ETHERNET_IPV4 0x0800
 #define ETHERNET_ARP  0x0806
+#define ETHERNET_IPV6 0x86dd
 
 struct WIRE arp {
     uint16_t hardware, protocol;
@@ -38,6 +39,15 @@ struct WIRE ipv4 {
 #define IPV4_ICMP 1
 #define IPV4_TCP  6
 #define IPV4_UDP  17
+
+struct WIRE ipv6 {
+    uint32_t version; /* traffic class, flow label */
+    uint16_t length;  /* of what follows */
+    uint8_t protocol, hops;
+    uint8_t from[16], to[16];
+};
+
+#define IPV6_ICMP 58
 
 struct WIRE icmp {
     uint8_t type, code;

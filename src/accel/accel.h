@@ -124,12 +124,12 @@ struct accel_vm_config {
 };
 
 /* A kernel in guest memory, and the file it came from, which is read in pieces: `read` returns
- * false if it cannot. */
+ * 0 or -errno. */
 struct accel_kernel {
     gpa_t start;
     uint64_t size;  /* bytes */
     uint64_t vaddr; /* of its first byte in the file's own addresses */
-    bool (*read)(const void *context, uint64_t offset, void *to, size_t size);
+    int (*read)(const void *context, uint64_t offset, void *to, size_t size);
     const void *context;
     uint64_t file_size;
 };
@@ -171,6 +171,13 @@ struct accel {
     /* Nothing is behind the ports first ... last: writes may be dropped and reads answer ones
      * without an exit. Optional service. */
     void (*vm_ignore_io)(struct accel_vm *vm, uint16_t first, uint16_t last);
+    /*
+     * PCI configuration space (mechanism #1) has nothing at addresses for which (address & mask) !=
+     * value: while the address port holds such a one, reads of the data port may answer ones and
+     * writes be dropped without an exit, and so may be the write that stored it there. What selects
+     * something exits, first the write of its address. Optional service.
+     */
+    void (*vm_ignore_pci)(struct accel_vm *vm, uint32_t mask, uint32_t value);
     /*
      * The kernel is in memory, and no vCPU runs yet; the accelerator may change its code where the
      * guest cannot notice. Optional: an accelerator that runs code as it is has none.

@@ -39,7 +39,8 @@ static int config_open(const struct cli_settings *settings, struct text *path,
         return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "not enough memory for a path");
     if (fd >= 0)
         return fd;
-    return error_set(error, UHYVE_STATUS_USAGE, errno == ENOENT ? EINVAL : errno,
+    return error_set(error, error_status(UHYVE_STATUS_USAGE, errno),
+                     errno == ENOENT ? EINVAL : errno,
                      "cannot open the configuration file '%.500s': %s (%s)", path->data,
                      strerror(errno), error_remedy(errno, "check the path and its permissions"));
 }
@@ -56,7 +57,8 @@ static int config_read(int fd, const char *path, struct text *text, struct uhyve
         if (size < 0 && errno == EINTR)
             continue;
         if (size < 0)
-            return error_set(error, UHYVE_STATUS_USAGE, errno,
+            return error_set(error, errno == EISDIR ? UHYVE_STATUS_USAGE : UHYVE_STATUS_FAILED,
+                             errno,
                              "cannot read the configuration file '%.500s': %s (name another one "
                              "with --config)",
                              path, strerror(errno));

@@ -12,6 +12,9 @@
 /* What the program itself may have open at the same time. */
 #define OWN_DESCRIPTORS 256
 
+/* Connections of a guest on a network of --net user. */
+#define NETWORK_DESCRIPTORS 4096
+
 /* Cut the first field off `text`, in place, and take the escapes out of it. Returns what follows
  * its colon, or NULL if there is none. */
 static char *cut_field(char *text)
@@ -104,7 +107,8 @@ int files_parse_io_mode(struct cli_settings *settings, const struct cli_source *
 
 void files_raise_limit(const struct cli_settings *settings)
 {
-    rlim_t wanted = (rlim_t)settings->params.limit_files + OWN_DESCRIPTORS;
+    rlim_t network = settings->params.net.kind == UHYVE_NET_USER ? NETWORK_DESCRIPTORS : 0;
+    rlim_t wanted = (rlim_t)settings->params.limit_files + OWN_DESCRIPTORS + network;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)

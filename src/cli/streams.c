@@ -62,6 +62,29 @@ int streams_open_output(struct cli_settings *settings, struct uhyve_error *error
     return err;
 }
 
+int streams_close_output(const struct cli_settings *settings, struct uhyve_error *error)
+{
+    const struct uhyve_params *params = &settings->params;
+    const struct {
+        const char *path;
+        int fd;
+    } files[] = {
+        {settings->output, params->output_fd},
+        {settings->trace_file, params->trace_fd},
+        {settings->crash_dump, params->crash_dump_fd},
+        {settings->profile_file, params->profile_fd},
+    };
+    int err = 0;
+
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (files[i].path && files[i].fd > STDERR_FILENO && close(files[i].fd) != 0 &&
+            errno != EINTR && !err)
+            err = error_set(error, UHYVE_STATUS_FAILED, errno, "cannot write '%.500s': %s (%s)",
+                            files[i].path, strerror(errno),
+                            error_remedy(errno, "check where it goes"));
+    return err;
+}
+
 /* Nothing of it shall stay. */
 static void remove_file(const char *path, int *fd)
 {

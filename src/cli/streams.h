@@ -18,6 +18,10 @@ int streams_write(int fd, const void *data, size_t size);
  */
 int streams_open_output(struct cli_settings *settings, struct uhyve_error *error);
 
+/* When all is written. Returns 0, or -errno with *error filled if a file system tells of an error
+ * only now. */
+int streams_close_output(const struct cli_settings *settings, struct uhyve_error *error);
+
 /* Remove the files that streams_open_output created, since there will be no guest. Once the sandbox
  * is complete it keeps them, empty, from being removed. */
 void streams_remove_output(struct cli_settings *settings);

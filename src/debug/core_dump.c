@@ -41,7 +41,8 @@ struct map {
     size_t count, capacity;
     uint64_t bytes, bytes_max;
     uint32_t entries;
-    bool full; /* a limit is reached */
+    bool full;   /* a limit is reached */
+    bool failed; /* there is not enough memory */
 };
 
 static void add_page(struct map *map, gva_t gva, gpa_t gpa, uint64_t size, uint32_t flags)
@@ -67,6 +68,7 @@ static void add_page(struct map *map, gva_t gva, gpa_t gpa, uint64_t size, uint3
                                      : NULL;
         if (!larger) {
             map->full = true;
+            map->failed = map->count < SEGMENTS_MAX;
             return;
         }
         map->segments = larger;
@@ -307,13 +309,13 @@ int core_dump_write(const struct core_dump *dump, int fd)
     make_notes(&notes, dump);
     uint64_t offset = sizeof(Elf64_Ehdr) + (map.count + 1) * sizeof(Elf64_Phdr) + notes.size;
     offset = (offset + PAGE - 1) / PAGE * PAGE;
-    int err = write_headers(&map, &notes, fd, offset);
+    int err = map.failed ? -ENOMEM : write_headers(&map, &notes, fd, offset);
     for (size_t i = 0; i < map.count && !err; i++) {
         err = write_segment(dump, &map.segments[i], fd, offset);
         offset += map.segments[i].size;
     }
-    if (!err && ftruncate(fd, (off_t)offset) != 0)
-        err = -errno;
+    while (!err && ftruncate(fd, (off_t)offset) != 0)
+        err = errno == EINTR ? 0 : -errno;
     if (err) {
         /* The first error is the one to tell. */
         int ignored = ftruncate(fd, 0);

@@ -152,8 +152,10 @@ static void add_tree(const struct graph *graph, uint32_t node, unsigned depth, d
     for (uint32_t at = profile->nodes[node].child; at; at = profile->nodes[at].sibling)
         count++;
     uint32_t *children = count ? calloc(count, sizeof *children) : NULL;
-    if (!children)
+    if (!children) {
+        graph->text->failed |= count != 0;
         return;
+    }
     for (uint32_t at = profile->nodes[node].child; at; at = profile->nodes[at].sibling)
         children[i++] = at;
     qsort_r(children, count, sizeof *children, compare_names, (void *)(uintptr_t)profile);

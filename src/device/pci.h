@@ -25,6 +25,10 @@
 #define PCI_DATA_PORT      0xcfc
 #define PCI_DATA_PORT_LAST 0xcff
 
+/* What of the address port selects the one function, and how. */
+#define PCI_ADDRESS_MASK  0xffffff00u
+#define PCI_ADDRESS_VALUE 0x80000000u /* enabled; bus, device and function 0 */
+
 #define PCI_FUNCTION_SIZE 256
 #define PCI_HEADER_SIZE   0x40
 

@@ -278,7 +278,7 @@ int virtio_net_create(const struct virtio_net_config *config, struct net_backend
         int err = errno;
         free(net);
         return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create an event: %s (%s)",
-                         strerror(err), error_remedy(err, "is there enough memory?"));
+                         strerror(err), error_remedy_of_call(err, "is there enough memory?"));
     }
     net->backend = backend;
     net->log = config->log;

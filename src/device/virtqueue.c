@@ -29,26 +29,40 @@ struct used_entry {
     uint32_t written;
 };
 
-static uint16_t load(const uint16_t *from)
+/* The rings as arrays of 16-bit values. */
+static uint16_t load(const uint8_t *ring, size_t index)
 {
-    return __atomic_load_n(from, __ATOMIC_ACQUIRE);
+    return __atomic_load_n((const uint16_t *)(ring + 2 * index), __ATOMIC_ACQUIRE);
 }
 
-static void store(uint16_t *to, uint16_t value)
+static void store(uint8_t *ring, size_t index, uint16_t value)
 {
-    __atomic_store_n(to, value, __ATOMIC_RELEASE);
+    __atomic_store_n((uint16_t *)(ring + 2 * index), value, __ATOMIC_RELEASE);
 }
 
-/* At which used index the driver wants to be interrupted, with event indexes. */
-static const uint16_t *used_event(const struct virtqueue *queue)
+static struct descriptor read_descriptor(const struct virtqueue *queue, size_t index)
 {
-    return queue->avail + RING_ENTRIES + queue->size;
+    struct descriptor descriptor;
+
+    memcpy(&descriptor, queue->descriptor_table + index * sizeof descriptor, sizeof descriptor);
+    return descriptor;
 }
 
-/* At which available index the device wants to be notified. */
-static uint16_t *avail_event(const struct virtqueue *queue)
+static void write_used(const struct virtqueue *queue, size_t slot, struct used_entry entry)
 {
-    return queue->used + RING_ENTRIES + queue->size * (sizeof(struct used_entry) / 2);
+    memcpy(queue->used + 2 * RING_ENTRIES + slot * sizeof entry, &entry, sizeof entry);
+}
+
+/* Index of the used index at which the driver wants to be interrupted, with event indexes. */
+static size_t used_event(const struct virtqueue *queue)
+{
+    return RING_ENTRIES + (size_t)queue->size;
+}
+
+/* Index of the available index at which the device wants to be notified. */
+static size_t avail_event(const struct virtqueue *queue)
+{
+    return RING_ENTRIES + queue->size * (sizeof(struct used_entry) / 2);
 }
 
 void virtqueue_reset(struct virtqueue *queue)
@@ -70,7 +84,7 @@ bool virtqueue_enable(struct virtqueue *queue)
     if (!queue->descriptor_table || !queue->avail || !queue->used)
         return false;
     queue->enabled = true;
-    store(&queue->used[RING_FLAGS], queue->event_index ? 0 : USED_NO_NOTIFY);
+    store(queue->used, RING_FLAGS, queue->event_index ? 0 : USED_NO_NOTIFY);
     return true;
 }
 
@@ -83,7 +97,7 @@ static int fail(struct virtqueue *queue, const char *reason)
 /* How many chains the driver has added and the device not taken. */
 static int available(struct virtqueue *queue)
 {
-    uint16_t count = (uint16_t)(load(&queue->avail[RING_INDEX]) - queue->next_avail);
+    uint16_t count = (uint16_t)(load(queue->avail, RING_INDEX) - queue->next_avail);
 
     if (count > queue->size)
         return fail(queue, "its index of available buffers is wrong");
@@ -132,12 +146,17 @@ int virtqueue_peek(struct virtqueue *queue, uint16_t ahead, struct iovec *iov, u
     if (ahead >= count)
         return 0;
     uint16_t slot = (uint16_t)(queue->next_avail + ahead) % queue->size;
-    uint16_t index = load(&queue->avail[RING_ENTRIES + slot]);
-    *chain = (struct virtio_chain){.head = index};
+    uint16_t index = load(queue->avail, RING_ENTRIES + slot);
+    chain->head = index;
+    chain->out_count = chain->in_count = 0;
+    chain->out_bytes = chain->in_bytes = 0;
+    /*@ loop invariant i <= queue->size && chain->out_count + chain->in_count <= capacity;
+        loop assigns i, index, descriptor, *chain, iov[0 .. capacity - 1], queue->broken;
+        loop variant queue->size - i; */
     for (unsigned i = 0; i < queue->size; i++) {
         if (index >= queue->size)
             return fail(queue, "the number of a descriptor is too large");
-        memcpy(&descriptor, queue->descriptor_table + index * sizeof descriptor, sizeof descriptor);
+        descriptor = read_descriptor(queue, index);
         int err = add_buffer(queue, &descriptor, iov, capacity, chain);
         if (err)
             return err;
@@ -150,10 +169,7 @@ int virtqueue_peek(struct virtqueue *queue, uint16_t ahead, struct iovec *iov, u
 
 void virtqueue_use(struct virtqueue *queue, const struct virtio_chain *chain, uint32_t written)
 {
-    const struct used_entry entry = {chain->head, written};
-    size_t slot = queue->next_used % queue->size;
-
-    memcpy((uint8_t *)(queue->used + RING_ENTRIES) + slot * sizeof entry, &entry, sizeof entry);
+    write_used(queue, queue->next_used % queue->size, (struct used_entry){chain->head, written});
     queue->next_used++;
     queue->next_avail++;
 }
@@ -161,7 +177,7 @@ void virtqueue_use(struct virtqueue *queue, const struct virtio_chain *chain, ui
 void virtqueue_publish(struct virtqueue *queue)
 {
     queue->published = queue->next_used;
-    store(&queue->used[RING_INDEX], queue->published);
+    store(queue->used, RING_INDEX, queue->published);
 }
 
 /* Orders what was stored before against what is loaded after. The sanitizer knows no fences; with
@@ -187,9 +203,9 @@ bool virtqueue_interrupt_wanted(struct virtqueue *queue)
      * mind. */
     fence();
     if (!queue->event_index)
-        return !(load(&queue->avail[RING_FLAGS]) & AVAIL_NO_INTERRUPT);
+        return !(load(queue->avail, RING_FLAGS) & AVAIL_NO_INTERRUPT);
     /* Section 2.7.10: has the event index been passed? */
-    uint16_t event = load(used_event(queue));
+    uint16_t event = load(queue->avail, used_event(queue));
     return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
@@ -197,7 +213,7 @@ void virtqueue_refuse_notifications(struct virtqueue *queue)
 {
     /* With event indexes the driver keeps quiet after the one that was asked for. */
     if (!queue->event_index)
-        store(&queue->used[RING_FLAGS], USED_NO_NOTIFY);
+        store(queue->used, RING_FLAGS, USED_NO_NOTIFY);
 }
 
 bool virtqueue_want_notifications(struct virtqueue *queue, uint16_t ahead)
@@ -205,10 +221,10 @@ bool virtqueue_want_notifications(struct virtqueue *queue, uint16_t ahead)
     uint16_t awaited = (uint16_t)(queue->next_avail + ahead);
 
     if (queue->event_index)
-        store(avail_event(queue), awaited);
+        store(queue->used, avail_event(queue), awaited);
     else
-        store(&queue->used[RING_FLAGS], 0);
+        store(queue->used, RING_FLAGS, 0);
     /* Before looking again: the driver adds a chain, then looks here. */
     fence();
-    return load(&queue->avail[RING_INDEX]) != awaited;
+    return load(queue->avail, RING_INDEX) != awaited;
 }

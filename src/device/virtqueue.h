@@ -31,8 +31,8 @@ struct virtqueue {
 
     /* The rings in memory, valid while `enabled`. */
     const uint8_t *descriptor_table;
-    uint16_t *avail;
-    uint16_t *used;
+    uint8_t *avail;
+    uint8_t *used;
 
     uint16_t next_avail; /* the next chain to take */
     uint16_t next_used;  /* the next entry to fill, beyond what was published */

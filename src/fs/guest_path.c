@@ -13,40 +13,70 @@ static bool is_component(const char *component, size_t size, const char *name)
 /* Where the last component of to[0, size) starts. */
 static size_t last_component(const char *to, size_t size)
 {
+    //@ loop invariant size <= \at(size, Pre); loop assigns size; loop variant size;
     while (size && to[size - 1] != '/')
         size--;
     return size;
 }
 
+/* How much of path[0, size) is before the first slash. */
+static size_t component_size(const char *path, size_t size)
+{
+    const char *slash = memchr(path, '/', size);
+    return slash ? (size_t)(slash - path) : size;
+}
+
+/* Size of to[0, size) without its last component, which a ".." leaves; `size` if there is none to
+ * leave. */
+static size_t parent(const char *to, size_t size)
+{
+    size_t last = last_component(to, size);
+
+    if (is_component(to + last, size - last, ".."))
+        return size;
+    return last ? last - 1 : 0;
+}
+
+/* Add a component to to[0, size). Returns the new size, or 0 if there is no room. */
+static size_t append(char *to, size_t capacity, size_t size, const char *component, size_t length)
+{
+    if (size + (size > 0) + length >= capacity)
+        return 0;
+    if (size)
+        to[size++] = '/';
+    memcpy(to + size, component, length);
+    return size + length;
+}
+
 int guest_path_normalize(const char *path, char *to, size_t capacity)
 {
     bool absolute = path[0] == '/';
+    size_t total = strlen(path);
     size_t size = 0; /* of what is in `to`, without the terminator */
 
-    if (!text_is_utf8(path, strlen(path)))
+    if (!text_is_utf8(path, total))
         return -EINVAL;
     if (capacity < 2)
         return -ENAMETOOLONG;
-    while (*path) {
-        size_t length = strcspn(path, "/");
-        const char *component = path;
-        path += length + (path[length] == '/');
+    /*@ loop invariant size < capacity;
+        loop assigns at, size, to[0 .. capacity - 1];
+        loop variant total - at; */
+    for (size_t at = 0; at < total;) {
+        const char *component = path + at;
+        size_t length = component_size(component, total - at);
+        at += length + 1; /* with its slash, or beyond the end */
         if (length == 0 || is_component(component, length, "."))
             continue;
         if (is_component(component, length, "..")) {
-            size_t last = last_component(to, size);
-            bool nothing_to_leave = size == 0 || is_component(to + last, size - last, "..");
-            if (!nothing_to_leave)
-                size = last ? last - 1 : 0;
+            size_t left = parent(to, size);
+            bool nothing_to_leave = left == size;
+            size = left;
             if (!nothing_to_leave || absolute)
                 continue;
         }
-        if (size + (size > 0) + length >= capacity)
+        size = append(to, capacity, size, component, length);
+        if (!size)
             return -ENAMETOOLONG;
-        if (size)
-            to[size++] = '/';
-        memcpy(to + size, component, length);
-        size += length;
     }
     if (size == 0 && !absolute)
         to[size++] = '.';

@@ -49,7 +49,9 @@ static int find_missing(struct host_root *root, const char *host, struct uhyve_e
         return refuse(error, ENOENT, host, "there is no such directory");
     if (!realpath(!slash ? "." : slash == parent ? "/" : (*slash = '\0', parent), resolved))
         return refuse(error, errno, host,
-                      "neither it nor the directory it would be in exists (create that first)");
+                      errno == ENOENT ? "neither it nor the directory it would be in exists "
+                                        "(create that first)"
+                                      : strerror(errno));
     size = strlen(resolved);
     root->path = malloc(size + strlen(name) + 2);
     if (!root->path)

@@ -107,9 +107,11 @@ static int restrict_itself(void *context)
         service->paths[i] = (struct sandbox_path){.fd = service->fds[i],
                                                   .rights = SANDBOX_READ | SANDBOX_WRITE |
                                                             SANDBOX_CREATE | SANDBOX_REMOVE};
-    int err = landlock_restrict(&domain, landlock_abi());
+    int abi = landlock_abi();
+    int err = abi < 0 ? abi : landlock_restrict(&domain, abi);
 #ifndef UHYVE_SANITIZED
-    prctl(PR_SET_DUMPABLE, 0);
+    if (!err && prctl(PR_SET_DUMPABLE, 0) != 0)
+        err = -errno;
     if (!err)
         err = filter_install(&keeper_filter, 0, (pid_t)syscall(SYS_getpid), 0);
 #endif
@@ -121,17 +123,15 @@ static int restrict_itself(void *context)
 static int ask(struct keeper *keeper, struct request *request, const char *rest)
 {
     size_t size = strlen(rest) + 1;
-    ssize_t sent;
 
     if (size > sizeof request->rest)
         return -ENAMETOOLONG;
     memcpy(request->rest, rest, size);
     size += offsetof(struct request, rest);
     pthread_mutex_lock(&keeper->lock);
-    while ((sent = sendto(keeper->process.socket, request, size, MSG_NOSIGNAL, NULL, 0)) < 0 &&
-           errno == EINTR)
-        ;
-    int result = sent < 0 ? -EIO : helper_receive(&keeper->process);
+    int result = helper_send(&keeper->process, request, size);
+    if (!result)
+        result = helper_receive(&keeper->process);
     pthread_mutex_unlock(&keeper->lock);
     return result;
 }

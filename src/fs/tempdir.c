@@ -35,20 +35,21 @@ static int open_directory(int at, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
-/* Is the directory behind a descriptor this user's and nobody else's? */
-static bool is_private(int fd, uid_t uid)
+/* Is the directory behind a descriptor this user's and nobody else's? 0, -EPERM if not, or another
+ * -errno. */
+static int check_private(int fd, uid_t uid)
 {
     struct stat status;
-    return fstat(fd, &status) == 0 && status.st_mode == (S_IFDIR | 0700) && status.st_uid == uid;
+
+    if (fstat(fd, &status) != 0)
+        return -errno;
+    return status.st_mode == (S_IFDIR | 0700) && status.st_uid == uid ? 0 : -EPERM;
 }
 
-/* A directory that was just made by root for somebody else. If that fails it will be seen not to be
- * theirs, or they cannot use it. */
-static void give(int fd, const struct tempdir_options *options)
+/* A directory that was just made by root for somebody else. */
+static int give(int fd, const struct tempdir_options *options)
 {
-    if (options->uid != geteuid() && fchown(fd, options->uid, options->gid) != 0)
-        log_debug(options->log, "cannot give a directory to user %u: %s", (unsigned)options->uid,
-                  strerror(errno));
+    return options->uid == geteuid() || fchown(fd, options->uid, options->gid) == 0 ? 0 : -errno;
 }
 
 /* The user's own directory for all VMs, made if there is none. Others can make files in /tmp, so it
@@ -69,16 +70,22 @@ static int open_default(struct tempdir *dir, const struct tempdir_options *optio
         if (mkdir(path, 0700) != 0 && errno != EEXIST)
             return refuse(error, errno, path, strerror(errno));
         fd = open_directory(AT_FDCWD, path);
-        if (fd >= 0)
-            give(fd, options);
+        int err = fd < 0 ? 0 : give(fd, options);
+        if (err) {
+            close(fd);
+            fd = err;
+        }
     }
     if (fd < 0)
         return refuse(error, -fd, path,
                       fd == -ELOOP || fd == -ENOTDIR ? "it is not a directory" : strerror(-fd));
     dir->parent = fd;
-    if (!is_private(fd, options->uid))
-        return refuse(error, EPERM, path,
-                      "it is not a directory of this user with mode 0700 (remove it)");
+    int err = check_private(fd, options->uid);
+    if (err)
+        return refuse(error, -err, path,
+                      err == -EPERM ? "it is not a directory of this user with mode 0700 (remove "
+                                      "it)"
+                                    : strerror(-err));
     dir->path = strdup(path);
     return dir->path ? 0 : refuse(error, ENOMEM, path, strerror(ENOMEM));
 }
@@ -140,7 +147,7 @@ static void remove_stale(const struct tempdir *dir, const struct tempdir_options
             continue;
         /* Nobody else can have put this name on something of ours: it is private since it was made.
          */
-        if (is_private(fd, options->uid) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        if (check_private(fd, options->uid) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
             log_debug(options->log, "removing '%s/%s', which an earlier run left behind", dir->path,
                       entry->d_name);
             remove_files(fd);
@@ -151,57 +158,70 @@ static void remove_stale(const struct tempdir *dir, const struct tempdir_options
     closedir(stream);
 }
 
-static int choose_name(char *name, size_t size)
+static int choose_name(char *name, size_t size, struct uhyve_error *error)
 {
     uint8_t random[RANDOM_BYTES];
-    if (getrandom(random, sizeof random, 0) != sizeof random)
-        return -errno;
+    if (getrandom(random, sizeof random, 0) != sizeof random) {
+        int err = errno;
+        return error_set(error, UHYVE_STATUS_FAILED, err,
+                         "cannot choose a name for temporary files: getrandom: %s (%s)",
+                         strerror(err), error_remedy_of_call(err, "try again"));
+    }
     int at = snprintf(name, size, PREFIX);
     for (size_t i = 0; i < sizeof random; i++)
         at += snprintf(name + at, size - (size_t)at, "%02x", random[i]);
     return 0;
 }
 
-/* Make the directory and lock it. -EAGAIN: somebody took it for a stale one in between. */
-static int make(struct tempdir *dir, const struct tempdir_options *options)
+/* Open the new directory and lock it. -EAGAIN: somebody took it for a stale one in between. */
+static int take(struct tempdir *dir, const struct tempdir_options *options)
 {
     struct stat status;
-    int err = choose_name(dir->name, sizeof dir->name);
 
-    if (err)
-        return err;
+    dir->fd = open_directory(dir->parent, dir->name);
+    if (dir->fd < 0)
+        return dir->fd == -ENOENT ? -EAGAIN : dir->fd;
+    /* A file system without locks: then nobody can take it for stale either. */
+    if (flock(dir->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return -EAGAIN;
+    if (fstat(dir->fd, &status) != 0)
+        return -errno;
+    if (!status.st_nlink)
+        return -EAGAIN;
+    return give(dir->fd, options);
+}
+
+/* Make the directory and lock it. -EAGAIN: somebody took it, or took it for a stale one. */
+static int make(struct tempdir *dir, const struct tempdir_options *options)
+{
     if (mkdirat(dir->parent, dir->name, 0700) != 0)
         return errno == EEXIST ? -EAGAIN : -errno;
-    dir->fd = open_directory(dir->parent, dir->name);
-    if (dir->fd < 0) {
-        if (dir->fd == -ENOENT)
-            return -EAGAIN;
+    int err = take(dir, options);
+    if (err) {
+        if (dir->fd >= 0)
+            close(dir->fd);
+        dir->fd = -1;
         unlinkat(dir->parent, dir->name, AT_REMOVEDIR);
-        return dir->fd;
     }
-    /* A file system without locks: then nobody can take it for stale either. */
-    bool locked = flock(dir->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
-    if (locked && fstat(dir->fd, &status) == 0 && status.st_nlink) {
-        give(dir->fd, options);
-        return 0;
-    }
-    close(dir->fd);
-    dir->fd = -1;
-    return -EAGAIN;
+    return err;
 }
 
 int tempdir_create(struct tempdir *dir, const struct tempdir_options *options,
                    struct uhyve_error *error)
 {
-    *dir = (struct tempdir){.parent = -1, .fd = -1, .quota = options->quota};
+    *dir = (struct tempdir){.parent = -1, .fd = -1, .quota = options->quota, .log = options->log};
     int err = options->where ? open_given(dir, options->where, error)
                              : open_default(dir, options, error);
     if (err)
         return err;
     remove_stale(dir, options);
     err = -EAGAIN;
-    for (unsigned i = 0; i < TRIES && err == -EAGAIN; i++)
+    for (unsigned i = 0; i < TRIES && err == -EAGAIN; i++) {
+        err = choose_name(dir->name, sizeof dir->name, error);
+        if (err)
+            return err;
         err = make(dir, options);
+    }
     if (err)
         return refuse(error, -err, dir->path, strerror(-err));
     char *path;
@@ -216,7 +236,9 @@ void tempdir_remove(struct tempdir *dir)
 {
     if (dir->fd >= 0) {
         remove_files(dir->fd);
-        unlinkat(dir->parent, dir->name, AT_REMOVEDIR);
+        if (unlinkat(dir->parent, dir->name, AT_REMOVEDIR) != 0)
+            log_warn(dir->log, "cannot remove the temporary directory '%s': %s (remove it)",
+                     dir->path, strerror(errno));
         close(dir->fd);
     }
     if (dir->parent >= 0)

@@ -25,6 +25,7 @@ struct tempdir {
     char *path;
     atomic_uint_least64_t last_number;
     struct quota *quota;
+    const struct log *log;
 };
 
 struct tempdir_options {

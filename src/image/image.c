@@ -22,9 +22,7 @@ int image_open(struct image *image, const char *path, struct uhyve_error *error)
         if (err == ENOENT || err == ENOTDIR)
             return error_set(error, UHYVE_STATUS_NO_IMAGE, err,
                              "image '%s' was not found: %s (check the path)", path, strerror(err));
-        /* What this process or machine has run out of says nothing about the image. */
-        bool exhausted = err == EMFILE || err == ENFILE || err == ENOMEM;
-        return error_set(error, exhausted ? UHYVE_STATUS_FAILED : UHYVE_STATUS_BAD_IMAGE, err,
+        return error_set(error, error_status(UHYVE_STATUS_BAD_IMAGE, err), err,
                          "cannot open image '%s': %s (%s)", path, strerror(err),
                          error_remedy(err, "check its permissions"));
     }
@@ -32,8 +30,8 @@ int image_open(struct image *image, const char *path, struct uhyve_error *error)
     if (fstat(fd, &st) != 0) {
         int err = errno;
         close(fd);
-        return error_set(error, UHYVE_STATUS_BAD_IMAGE, err, "cannot examine image '%s': %s", path,
-                         strerror(err));
+        return error_set(error, error_status(UHYVE_STATUS_BAD_IMAGE, err), err,
+                         "cannot examine image '%s': %s", path, strerror(err));
     }
     if (!S_ISREG(st.st_mode)) {
         close(fd);

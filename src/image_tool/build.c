@@ -145,10 +145,13 @@ static int open_temporary(struct build *build)
     mode_t mask = umask(0);
 
     umask(mask);
-    if (!build->options->force && access(build->options->output, F_OK) == 0)
+    bool exists = !build->options->force && access(build->options->output, F_OK) == 0;
+    if (exists)
         return error_set(build->error, UHYVE_STATUS_FAILED, EEXIST,
                          "image '%s' exists already (use --force to replace it)",
                          build->options->output);
+    if (!build->options->force && errno != ENOENT)
+        return error_output(build, errno, "create");
     if (asprintf(&build->temporary, "%s.XXXXXX", build->options->output) < 0) {
         build->temporary = NULL;
         return error_output(build, ENOMEM, "create");
@@ -160,7 +163,8 @@ static int open_temporary(struct build *build)
         build->temporary = NULL;
         return error_output(build, err, "create");
     }
-    fchmod(build->fd, 0666 & ~mask);
+    if (fchmod(build->fd, 0666 & ~mask) != 0)
+        return error_output(build, errno, "create");
     return 0;
 }
 

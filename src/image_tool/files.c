@@ -102,18 +102,22 @@ int source_files_find(struct source_files *files, const char *directory, const c
     *files = (struct source_files){0};
     if (!roots[0])
         return error_memory(error);
-    FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL);
-    if (!tree || stat(directory, &status) != 0) {
-        err = error_set(error, UHYVE_STATUS_NO_IMAGE, errno, "cannot read directory '%s': %s",
-                        directory, strerror(errno));
+    FTS *tree = NULL;
+    if (stat(directory, &status) != 0) {
+        err = error_set(error, error_status(UHYVE_STATUS_NO_IMAGE, errno), errno,
+                        "cannot read directory '%s': %s", directory, strerror(errno));
     } else if (!S_ISDIR(status.st_mode)) {
         err = error_set(error, UHYVE_STATUS_USAGE, ENOTDIR,
                         "'%s' is not a directory (give one with " //
                         "hermit.toml, the kernel and the files)",
                         directory);
+    } else if (stat(skip, &output) != 0 && errno != ENOENT) {
+        err = error_set(error, UHYVE_STATUS_FAILED, errno, "cannot examine image '%s': %s", skip,
+                        strerror(errno));
+    } else if (!(tree = fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL))) {
+        err = error_set(error, UHYVE_STATUS_FAILED, errno, "cannot read directory '%s': %s",
+                        directory, strerror(errno));
     } else {
-        if (stat(skip, &output) != 0)
-            output = (struct stat){0};
         while (!err && (errno = 0, entry = fts_read(tree)))
             err = visit(files, entry, strlen(directory), &output, error);
         if (!err && errno)

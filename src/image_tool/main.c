@@ -180,8 +180,8 @@ int main(int argc, char **argv)
     if (process_begin() != 0)
         return UHYVE_STATUS_FAILED;
     int err = run(argc, argv, &text, &error);
-    if (!err && (fwrite(text.data ? text.data : "", 1, text.size, stdout) != text.size ||
-                 fflush(stdout) != 0))
+    if (!err && text.size &&
+        (fwrite(text.data, 1, text.size, stdout) != text.size || fflush(stdout) != 0))
         err = error_set(&error, UHYVE_STATUS_FAILED, errno,
                         "cannot write to standard output: %s (%s)", strerror(errno),
                         error_remedy(errno, "check where it goes"));

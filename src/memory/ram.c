@@ -11,27 +11,29 @@
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
 
-static void *map(void *at, uint64_t size, int fd)
+static void *map(void *at, uint64_t size, int fd, int protection)
 {
     int flags = (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | (at ? MAP_FIXED : 0);
-    return mmap(at, size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
+    return mmap(at, size, protection, flags | MAP_NORESERVE, fd, 0);
 }
 
 /* Recent kernels align large mappings themselves; elsewhere ask for more and cut both ends off. */
 static void *map_aligned(uint64_t size, int fd)
 {
-    uint8_t *memory = map(NULL, size, fd);
+    const int usable = PROT_READ | PROT_WRITE;
+    uint8_t *memory = map(NULL, size, fd, usable);
     if (memory == MAP_FAILED || (uintptr_t)memory % HUGE_PAGE == 0)
         return memory;
     munmap(memory, size);
-    memory = map(NULL, size + HUGE_PAGE, -1);
+    /* Where a file is to be: room only, which a limit on data (RLIMIT_DATA) does not concern. */
+    memory = map(NULL, size + HUGE_PAGE, -1, fd < 0 ? usable : PROT_NONE);
     if (memory == MAP_FAILED)
         return memory;
     size_t head = -(uintptr_t)memory % HUGE_PAGE;
     if (head)
         munmap(memory, head);
     munmap(memory + head + size, HUGE_PAGE - head);
-    return fd < 0 ? memory + head : map(memory + head, size, fd);
+    return fd < 0 ? memory + head : map(memory + head, size, fd, usable);
 }
 
 /* A file that nobody can shrink, which would take memory away from under the VMM's feet. */
@@ -40,8 +42,10 @@ static int create_file(uint64_t size)
     int fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)size) != 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    int result;
+    while ((result = ftruncate(fd, (off_t)size)) != 0 && errno == EINTR)
+        ;
+    if (result != 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         int err = -errno;
         close(fd);
         return err;
@@ -94,37 +98,4 @@ void ram_free(struct ram *ram)
     if (ram->shared)
         close(ram->fd);
     *ram = (struct ram){0};
-}
-
-bool ram_read(const struct ram *ram, gpa_t gpa, void *to, size_t size)
-{
-    const void *from = ram_at(ram, gpa, size);
-    if (!from)
-        return false;
-    memcpy(to, from, size);
-    return true;
-}
-
-bool ram_write(const struct ram *ram, gpa_t gpa, const void *from, size_t size)
-{
-    void *to = ram_at(ram, gpa, size);
-    if (!to)
-        return false;
-    memcpy(to, from, size);
-    return true;
-}
-
-int ram_read_string(const struct ram *ram, gpa_t gpa, char *to, size_t capacity)
-{
-    const char *from = ram_at(ram, gpa, 1);
-    if (!from)
-        return -EFAULT;
-    uint64_t available = ram->size - (gpa - ram->base);
-    size_t size = available < capacity ? (size_t)available : capacity;
-    /* The terminator is searched in the copy: the guest may change the original meanwhile. */
-    memcpy(to, from, size);
-    const char *end = memchr(to, '\0', size);
-    if (end)
-        return (int)(end - to);
-    return size < capacity ? -EFAULT : -ENAMETOOLONG;
 }

@@ -66,7 +66,8 @@ static int restrict_itself(void *context)
     if (abi > 0)
         err = landlock_restrict(&nothing, abi);
 #ifndef UHYVE_SANITIZED
-    prctl(PR_SET_DUMPABLE, 0);
+    if (!err && prctl(PR_SET_DUMPABLE, 0) != 0)
+        err = -errno;
     if (!err)
         err = filter_install(&connector_filter, 0, 0, 0);
 #endif
@@ -87,13 +88,10 @@ int connector_start(struct helper *helper, const char *path, bool restricted)
     return helper_start(helper, &job);
 }
 
-int connector_connect(const struct helper *helper)
+int connector_connect(struct helper *helper)
 {
     const char request = 0;
-    ssize_t sent;
 
-    while ((sent = send(helper->socket, &request, sizeof request, MSG_NOSIGNAL)) < 0 &&
-           errno == EINTR)
-        ;
-    return sent < 0 ? -EIO : helper_receive(helper);
+    int err = helper_send(helper, &request, sizeof request);
+    return err ? err : helper_receive(helper);
 }

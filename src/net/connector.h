@@ -26,6 +26,6 @@ int connector_start(struct helper *helper, const char *path, bool restricted);
 
 /* A stream socket connected now, without waiting for it: its descriptor, or -errno, of which -EIO
  * means that the process is gone. */
-int connector_connect(const struct helper *helper);
+int connector_connect(struct helper *helper);
 
 #endif

@@ -70,8 +70,11 @@ static void record(struct dump *dump, const struct iovec *iov, int count, size_t
     clock_gettime(CLOCK_REALTIME, &now);
     header = (struct pcap_record){(uint32_t)now.tv_sec, (uint32_t)now.tv_nsec, (uint32_t)stored,
                                   (uint32_t)size};
-    ssize_t written = writev(dump->file, pieces, used);
-    if (written == (ssize_t)(sizeof header + stored))
+    size = sizeof header + stored;
+    ssize_t written;
+    while ((written = writev(dump->file, pieces, used)) < 0 && errno == EINTR)
+        ;
+    if (written == (ssize_t)size)
         return;
     int err = written < 0 ? errno : ENOSPC; /* a part fits as long as any room is left */
     if (!atomic_exchange(&dump->failed, true))
@@ -135,13 +138,22 @@ static int open_file(const char *path, struct uhyve_error *error)
     };
     int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
 
-    ssize_t written = file < 0 ? -1 : write(file, &header, sizeof header);
-    if (written == sizeof header)
+    const uint8_t *from = (const uint8_t *)&header, *end = from + sizeof header;
+    int err = file < 0 ? errno : 0;
+
+    while (!err && from < end) {
+        ssize_t size = write(file, from, (size_t)(end - from));
+        if (size >= 0)
+            from += size;
+        else if (errno != EINTR)
+            err = errno;
+    }
+    if (!err)
         return file;
-    int err = written < 0 ? errno : ENOSPC;
+    /* Nothing of it shall stay. */
     if (file >= 0) {
-        close(file);
         unlink(path);
+        close(file);
     }
     return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create the capture '%s': %s (%s)",
                      path, strerror(err),

@@ -11,9 +11,14 @@
 int net_open(const struct uhyve_net *config, const struct log *log, struct net_backend **net,
              struct uhyve_error *error)
 {
+    /* That of the user network is not needed, but distinguishes cards if it is given. */
+    const char *name = config->name ? config->name : "user";
     int err;
 
     *net = NULL;
+    if (!config->name && (config->kind == UHYVE_NET_TAP || config->kind == UHYVE_NET_SOCKET))
+        return error_set(error, UHYVE_STATUS_USAGE, EINVAL, "a network needs the name of its %s",
+                         config->kind == UHYVE_NET_TAP ? "tap interface" : "socket");
     switch (config->kind) {
     case UHYVE_NET_TAP:
         err = net_tap_open(config, net, error);
@@ -33,7 +38,7 @@ int net_open(const struct uhyve_net *config, const struct log *log, struct net_b
     if (config->mac_kind == UHYVE_MAC_GIVEN)
         memcpy(mac, config->mac, NET_MAC_SIZE);
     else if (config->mac_kind == UHYVE_MAC_DEFAULT)
-        net_make_mac(mac, config->name);
+        net_make_mac(mac, name);
     log_info(log, "network card %02x:%02x:%02x:%02x:%02x:%02x on %s, MTU %u", mac[0], mac[1],
              mac[2], mac[3], mac[4], mac[5], (*net)->ops->name, (*net)->info.mtu);
     err = config->dump ? net_dump_open(config, log, net, error) : 0;

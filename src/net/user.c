@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "net/pump.h"
 #include "net/user.h"
+#include "net/user_ended.h"
 #include "net/user_filter.h"
 #include "net/user_slirp.h"
 #include "util/error.h"
@@ -18,8 +20,12 @@
 #define FRAME_MAX  (14 + 4 + MTU)
 #define BATCH      64 /* frames of the guest between two looks at the sockets */
 #define TIMERS_MAX 8
-#define NEVER      INT64_MAX
-#define MINUTE     60000 /* ms */
+#define BUSY_MAX   64
+
+/* Descriptors that connections leave for others. */
+#define SPARE_DESCRIPTORS 64
+#define NEVER             INT64_MAX
+#define MINUTE            60000 /* ms */
 
 /* A walk over libslirp's sockets that takes longer (ns) is put off as long as it would take itself.
  */
@@ -40,6 +46,10 @@ struct user {
     struct pump pump;
     struct user_slirp slirp;
     struct user_filter filter;
+    struct user_ended ended;
+    int busy[BUSY_MAX]; /* sockets that libslirp has something for */
+    size_t busy_count;  /* may be larger */
+    size_t connections_max;
     struct user_timer timers[TIMERS_MAX];
     int64_t poll_due; /* ns of the clock below: when libslirp wants to be called at the latest */
     uint8_t frame[FRAME_MAX]; /* on its way to libslirp */
@@ -53,6 +63,7 @@ static ssize_t put_frame(const void *bytes, size_t size, void *context)
     const struct iovec iov = {(void *)(uintptr_t)bytes, size}; /* only read */
 
     user_filter_note(&user->filter, bytes, size);
+    user_ended_from_host(&user->ended, bytes, size);
     /* If there is no room the frame is lost, as on a wire. */
     frame_ring_put(&user->pump.to_guest, &iov, 1, 0);
     return (ssize_t)size;
@@ -125,6 +136,14 @@ static int add_poll(int fd, int events, void *context)
 {
     int flags = (events & SLIRP_POLL_IN ? POLLIN : 0) | (events & SLIRP_POLL_OUT ? POLLOUT : 0) |
                 (events & SLIRP_POLL_PRI ? POLLPRI : 0);
+    struct user *user = context;
+
+    /* Listeners come last. A connection for which there is no descriptor is to wait without asking
+     * again and again. */
+    if (user->pump.poll_count > user->connections_max && user_slirp_is_listener(&user->slirp, fd))
+        return 0;
+    if (flags & POLLOUT && user->busy_count++ < BUSY_MAX)
+        user->busy[user->busy_count - 1] = fd;
     return (int)pump_add_poll(context, fd, (short)flags);
 }
 
@@ -174,6 +193,33 @@ static void run_timers(struct user *user)
         }
 }
 
+/* Does libslirp have something for a connection to this port, or one from it? Of sockets that are
+ * not connected yet none is meant. */
+static bool is_busy(void *context, uint16_t host_port)
+{
+    const struct user *user = context;
+
+    for (size_t i = 0; i < user->busy_count && i < BUSY_MAX; i++) {
+        struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
+        socklen_t size = sizeof peer;
+        /* The port is at the same place in both families. */
+        if (getpeername(user->busy[i], (struct sockaddr *)&peer, &size) == 0 &&
+            ntohs(((struct sockaddr_in *)&peer)->sin_port) == host_port)
+            return true;
+    }
+    return user->busy_count > BUSY_MAX;
+}
+
+/* After a `fill`, which has told what is busy. */
+static void forget_ended(struct user *user)
+{
+    uint8_t frame[USER_ENDED_FRAME];
+    size_t size;
+
+    while ((size = user_ended_next(&user->ended, is_busy, user, frame)))
+        user->slirp.input(user->slirp.slirp, frame, (int)size);
+}
+
 /*
  * libslirp looks at all its sockets in both `fill` and `poll`, and it keeps those of connections
  * that have ended for a while, thousands perhaps. So `poll` is called only if it has something to
@@ -188,11 +234,13 @@ static int user_prepare(struct pump *pump)
     if (pump->choked)
         return until_timer(user, timeout);
     int64_t start = get_clock(user);
+    user->busy_count = 0;
     user->slirp.fill(user->slirp.slirp, &timeout, add_poll, user);
     int64_t end = get_clock(user), walk = end - start;
     if (walk > WALK_CHEAP)
         pump->patience = (long)(walk < WALK_LONGEST ? walk : WALK_LONGEST);
     user->poll_due = end + (int64_t)timeout * 1000000;
+    forget_ended(user);
     return until_timer(user, timeout);
 }
 
@@ -212,6 +260,7 @@ static void user_work(struct pump *pump)
 
     for (unsigned i = 0; i < BATCH && (size = frame_ring_take(&pump->to_host, &iov, 1, 0)) > 0; i++)
         if (user_filter_permits(&user->filter, user->frame, (size_t)size)) {
+            user_ended_from_guest(&user->ended, user->frame, (size_t)size);
             user->slirp.input(user->slirp.slirp, user->frame, (int)size);
             poll = poll || is_for_poll(user->frame, size);
         }
@@ -251,6 +300,17 @@ static const struct net_ops user_ops = {
     .close = user_close,
 };
 
+static size_t most_connections(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur > PUMP_POLLS_MAX + SPARE_DESCRIPTORS)
+        return PUMP_POLLS_MAX;
+    return limit.rlim_cur > 2 * SPARE_DESCRIPTORS ? limit.rlim_cur - SPARE_DESCRIPTORS
+                                                  : limit.rlim_cur / 2;
+}
+
 int net_user_open(const struct uhyve_net *config, const struct log *log, struct net_backend **net,
                   struct uhyve_error *error)
 {
@@ -263,6 +323,7 @@ int net_user_open(const struct uhyve_net *config, const struct log *log, struct 
         .mtu = MTU,
         .frame_max = sizeof(struct net_header) + FRAME_MAX,
     };
+    user->connections_max = most_connections();
     int err = pump_init(&user->pump, &user_pump_ops);
     if (err)
         error_set(error, UHYVE_STATUS_FAILED, -err, "cannot make a network: %s (%s)",

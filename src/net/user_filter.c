@@ -15,6 +15,7 @@
 #define IPV4_IS_FRAGMENT 0x3fff /* more fragments, or an offset */
 #define IPV6_SIZE        40
 #define IPV6_NEXT_HEADER 6
+#define IPV6_FROM        8
 #define IPV6_TO          24
 #define PROTOCOL_ICMP    1
 #define PROTOCOL_TCP     6
@@ -31,6 +32,7 @@ static const uint8_t gateway[4] = {10, 0, 5, 1};
 static const uint8_t name_server[4] = {10, 0, 5, 2};
 static const uint8_t everyone[4] = {255, 255, 255, 255};
 static const uint8_t prefix6[8] = {0xfd, 0, 0, 0x0a, 0, 5, 0, 0};
+static const uint8_t gateway6[16] = {0xfd, 0, 0, 0x0a, 0, 5, 0, 0, [15] = 1};
 static const uint8_t name_server6[16] = {0xfd, 0, 0, 0x0a, 0, 5, 0, 0, [15] = 2};
 
 /* What is behind the IP header. */
@@ -55,10 +57,11 @@ static unsigned to_port(const struct packet *packet)
     return packet->size >= 4 ? get16(packet->data + 2) : 0;
 }
 
-static bool is_known_peer(const struct user_filter *filter, unsigned host_port, unsigned guest_port)
+static bool is_known_peer(const struct user_filter *filter, bool v6, unsigned host_port,
+                          unsigned guest_port)
 {
     for (size_t i = 0; i < USER_FILTER_PEERS; i++)
-        if (host_port && filter->peers[i].host_port == host_port &&
+        if (host_port && filter->peers[i].v6 == v6 && filter->peers[i].host_port == host_port &&
             filter->peers[i].guest_port == guest_port)
             return true;
     return false;
@@ -97,12 +100,12 @@ static bool permits_ipv4(const struct user_filter *filter, const uint8_t *ip, si
         return is_for_name_server(&packet);
     if (packet.protocol == PROTOCOL_UDP)
         return to_port(&packet) == PORT_DHCP ||
-               is_known_peer(filter, to_port(&packet), from_port(&packet));
+               is_known_peer(filter, false, to_port(&packet), from_port(&packet));
     return is_answer(&packet);
 }
 
 /* Extension headers hide ports and flags: with them nothing gets to the host. */
-static bool permits_ipv6(const uint8_t *ip, size_t size)
+static bool permits_ipv6(const struct user_filter *filter, const uint8_t *ip, size_t size)
 {
     static const uint8_t zeros[10];
     const uint8_t *to = ip + IPV6_TO;
@@ -120,6 +123,9 @@ static bool permits_ipv6(const uint8_t *ip, size_t size)
         return packet.protocol == PROTOCOL_UDP && to_port(&packet) == PORT_DHCPV6;
     if (memcmp(to, name_server6, sizeof name_server6) == 0)
         return is_for_name_server(&packet);
+    if (packet.protocol == PROTOCOL_UDP)
+        return memcmp(to, gateway6, sizeof gateway6) == 0 &&
+               is_known_peer(filter, true, to_port(&packet), from_port(&packet));
     return is_answer(&packet);
 }
 
@@ -133,20 +139,35 @@ bool user_filter_permits(const struct user_filter *filter, const uint8_t *frame,
     if (type == TYPE_IPV4)
         return size >= IPV4_SIZE && permits_ipv4(filter, ip, size);
     if (type == TYPE_IPV6)
-        return size >= IPV6_SIZE && permits_ipv6(ip, size);
+        return size >= IPV6_SIZE && permits_ipv6(filter, ip, size);
     return true;
+}
+
+/* What the gateway has sent, without options and extension headers; NULL: something else. */
+static const uint8_t *find_gateway_udp(const uint8_t *frame, size_t size, bool *v6)
+{
+    const uint8_t *ip = frame + ETHERNET_SIZE;
+    unsigned type = size < ETHERNET_SIZE ? 0 : get16(frame + ETHERNET_TYPE);
+
+    *v6 = type == TYPE_IPV6;
+    size_t header = *v6 ? IPV6_SIZE : IPV4_SIZE;
+    if ((type != TYPE_IPV4 && type != TYPE_IPV6) || size < ETHERNET_SIZE + header + 4)
+        return NULL;
+    bool found = *v6 ? ip[IPV6_NEXT_HEADER] == PROTOCOL_UDP &&
+                           memcmp(ip + IPV6_FROM, gateway6, sizeof gateway6) == 0
+                     : ip[0] == 0x45 && ip[IPV4_PROTOCOL] == PROTOCOL_UDP &&
+                           memcmp(ip + IPV4_FROM, gateway, sizeof gateway) == 0;
+    return found ? ip + header : NULL;
 }
 
 void user_filter_note(struct user_filter *filter, const uint8_t *frame, size_t size)
 {
-    const uint8_t *ip = frame + ETHERNET_SIZE, *udp = ip + IPV4_SIZE;
+    bool v6;
+    const uint8_t *udp = find_gateway_udp(frame, size, &v6);
 
-    if (size < ETHERNET_SIZE + IPV4_SIZE + 4 || get16(frame + ETHERNET_TYPE) != TYPE_IPV4 ||
-        ip[0] != 0x45 || ip[IPV4_PROTOCOL] != PROTOCOL_UDP ||
-        memcmp(ip + IPV4_FROM, gateway, 4) != 0 ||
-        is_known_peer(filter, get16(udp), get16(udp + 2)))
+    if (!udp || is_known_peer(filter, v6, get16(udp), get16(udp + 2)))
         return;
-    filter->peers[filter->next] = (struct user_filter_peer){(uint16_t)get16(udp),
+    filter->peers[filter->next] = (struct user_filter_peer){v6, (uint16_t)get16(udp),
                                                             (uint16_t)get16(udp + 2)};
     filter->next = (filter->next + 1) % USER_FILTER_PEERS;
 }

@@ -20,6 +20,7 @@
 
 /* A UDP port of the host, seen as the gateway's, that has sent something to a port of the guest. */
 struct user_filter_peer {
+    bool v6;
     uint16_t host_port, guest_port;
 };
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -126,6 +127,35 @@ static bool parse_address(const char *text, uint16_t port, struct sockaddr_stora
     return !*text || inet_pton(AF_INET, text, &v4->sin_addr) == 1;
 }
 
+static int next_descriptor(void)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        close(fd);
+    return fd;
+}
+
+/* libslirp lets one connection wait to be accepted; further ones try again after a second. It does
+ * not tell its socket, but that has the first free number. */
+static void note_listener(struct user_slirp *user, int fd)
+{
+    int listens = 0;
+    socklen_t size = sizeof listens;
+
+    if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || !listens)
+        return;
+    listen(fd, SOMAXCONN);
+    user->listeners[user->listener_count++] = fd;
+}
+
+bool user_slirp_is_listener(const struct user_slirp *user, int fd)
+{
+    for (size_t i = 0; i < user->listener_count; i++)
+        if (user->listeners[i] == fd)
+            return true;
+    return false;
+}
+
 static int add_forward(struct user_slirp *user, const struct uhyve_forward *forward,
                        struct uhyve_error *error)
 {
@@ -144,9 +174,13 @@ static int add_forward(struct user_slirp *user, const struct uhyve_forward *forw
                          "be IPv4 or both IPv6",
                          kind, forward->host_port, host_text);
     errno = EADDRINUSE;
+    int next = next_descriptor();
     if (user->forward(user->slirp, (struct sockaddr *)&host, host_size, (struct sockaddr *)&guest,
-                      guest_size, forward->udp ? SLIRP_HOSTFWD_UDP : 0) == 0)
+                      guest_size, forward->udp ? SLIRP_HOSTFWD_UDP : 0) == 0) {
+        if (!forward->udp)
+            note_listener(user, next);
         return 0;
+    }
     int err = errno;
     const char *remedy = err == EADDRINUSE ? "end the program that uses it, or choose another port"
                          : err == EACCES   ? "choose one from 1024 on"
@@ -236,6 +270,9 @@ int user_slirp_open(struct user_slirp *user, const struct uhyve_net *config, uin
     if (!user->slirp)
         return error_set(error, UHYVE_STATUS_FAILED, ENOMEM,
                          "the library " LIBRARY " cannot make a network");
+    user->listeners = calloc(config->forward_count + 1, sizeof *user->listeners);
+    if (!user->listeners)
+        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
     for (size_t i = 0; i < config->forward_count && !err; i++)
         err = add_forward(user, &config->forwards[i], error);
     if (!err)
@@ -248,5 +285,7 @@ void user_slirp_close(struct user_slirp *user)
     if (user->slirp)
         user->cleanup(user->slirp);
     user->slirp = NULL;
+    free(user->listeners);
+    user->listeners = NULL;
     /* The library stays: GLib does not bear being unloaded. */
 }

@@ -21,6 +21,8 @@ struct user_slirp {
     Slirp *slirp;
     int64_t clock_offset; /* ns: to be added to the time by the callback that tells it */
     bool learning;        /* what is sent is not to arrive */
+    int *listeners;       /* descriptors */
+    size_t listener_count;
     Slirp *(*new)(const SlirpConfig *, const SlirpCb *, void *);
     void (*cleanup)(Slirp *);
     void (*fill)(Slirp *, uint32_t *, SlirpAddPollCb, void *);
@@ -38,6 +40,9 @@ struct user_slirp {
 int user_slirp_open(struct user_slirp *user, const struct uhyve_net *config, uint16_t mtu,
                     const SlirpCb *callbacks, void *context, struct uhyve_error *error);
 void user_slirp_close(struct user_slirp *user);
+
+/* Does it wait for connections there? */
+bool user_slirp_is_listener(const struct user_slirp *user, int fd);
 
 /* From the callback register_poll_fd. */
 void user_slirp_note_socket(const struct user_slirp *user, int fd);

@@ -20,6 +20,15 @@ union passing {
     char space[CMSG_SPACE(sizeof(int))];
 };
 
+static void __attribute__((noreturn)) leave(void)
+{
+#ifdef UHYVE_COVERAGE
+    __gcov_dump();
+#endif
+    for (;;)
+        syscall(SYS_exit_group, 0);
+}
+
 void helper_answer(int socket, int result, int fd)
 {
     struct iovec iov = {&result, sizeof result};
@@ -33,11 +42,35 @@ void helper_answer(int socket, int result, int fd)
         message.msg_control = &passing;
         message.msg_controllen = sizeof passing;
     }
-    while (sendmsg(socket, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
-        ;
+    while (sendmsg(socket, &message, MSG_NOSIGNAL) < 0) {
+        if (errno == EINTR)
+            continue;
+        /* The VMM waits: for the answer without the descriptor, or for the end of the socket. */
+        if (!message.msg_control)
+            leave();
+        result = -errno;
+        message.msg_control = NULL;
+        message.msg_controllen = 0;
+    }
 }
 
-int helper_receive(const struct helper *helper)
+/* What errno says, on the VMM's side. */
+static int failure(void)
+{
+    return errno == EPIPE || errno == ECONNRESET ? -EIO : -errno;
+}
+
+int helper_send(const struct helper *helper, const void *request, size_t size)
+{
+    ssize_t sent;
+
+    while ((sent = sendto(helper->socket, request, size, MSG_NOSIGNAL, NULL, 0)) < 0 &&
+           errno == EINTR)
+        ;
+    return sent < 0 ? failure() : 0;
+}
+
+int helper_receive(struct helper *helper)
 {
     int result, fd = -1;
     struct iovec iov = {&result, sizeof result};
@@ -50,10 +83,14 @@ int helper_receive(const struct helper *helper)
     };
     ssize_t size;
 
+    if (helper->lost)
+        return -EIO;
     while ((size = recvmsg(helper->socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
         ;
-    if (size != sizeof result)
-        return -EIO;
+    if (size != sizeof result) {
+        helper->lost = true;
+        return size < 0 ? failure() : -EIO;
+    }
     const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (header && header->cmsg_type == SCM_RIGHTS)
         memcpy(&fd, CMSG_DATA(header), sizeof fd);
@@ -97,23 +134,34 @@ static void __attribute__((noreturn)) run(const struct helper_job *job, int sock
     helper_answer(socket, err, -1);
     if (!err)
         job->serve(socket, job->context);
-#ifdef UHYVE_COVERAGE
-    __gcov_dump();
+    leave();
+}
+
+/*
+ * Other threads of the program may hold locks at this moment, for ever as far as the copy is
+ * concerned: it calls nothing that takes one. That is more than sanitizers can promise, whose
+ * runtime must know of the copy.
+ *
+ * No signal at its end: the program's own handling of children must not notice this one.
+ */
+static pid_t copy_process(void)
+{
+#ifdef UHYVE_SANITIZED
+    return fork();
+#else
+    return (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
 #endif
-    for (;;)
-        syscall(SYS_exit_group, 0);
 }
 
 int helper_start(struct helper *helper, const struct helper_job *job)
 {
     int sockets[2];
 
-    *helper = (struct helper){0, -1};
+    *helper = (struct helper){.socket = -1};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
         return -errno;
     helper->socket = sockets[0];
-    /* No signal at its end: the program's own handling of children must not notice this one. */
-    helper->pid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+    helper->pid = copy_process();
     if (helper->pid == 0)
         run(job, sockets[1]);
     int err = helper->pid < 0 ? -errno : 0;
@@ -130,5 +178,5 @@ void helper_stop(struct helper *helper)
     if (helper->pid > 0)
         while (waitpid(helper->pid, &status, __WALL) < 0 && errno == EINTR)
             ;
-    *helper = (struct helper){0, -1};
+    *helper = (struct helper){.socket = -1};
 }

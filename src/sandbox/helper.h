@@ -7,18 +7,20 @@
  * end, by dying if need be. Requests are the user's affair; an answer is a result with or without a
  * descriptor.
  *
- * helper_start and helper_stop: one thread, before there are others, and after. helper_receive: any
- * thread, one at a time.
+ * helper_start and helper_stop: one thread, before there are others, and after. helper_send and
+ * helper_receive: any thread, one at a time.
  */
 #ifndef SANDBOX_HELPER_H
 #define SANDBOX_HELPER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 struct helper {
     pid_t pid;
     int socket;
+    bool lost; /* an answer did not come; the next one might be taken for it */
 };
 
 /* What the process is to do; borrowed until helper_start returns. */
@@ -40,11 +42,16 @@ int helper_start(struct helper *helper, const struct helper_job *job);
 void helper_stop(struct helper *helper);
 
 /* The process: answer with a result or, if fd is not -1, a descriptor. The result is then what the
- * VMM gets if it has no room for one. */
+ * VMM gets if it has no room for one, or an error if it cannot be sent. Ends the process if nothing
+ * can be sent. */
 void helper_answer(int socket, int result, int fd);
 
-/* The VMM: the descriptor that came with an answer, or else its result. -EIO: the process is gone.
- */
-int helper_receive(const struct helper *helper);
+/* The VMM: send a request, to be followed by helper_receive. Returns 0, or -errno: -EIO if the
+ * process is gone. */
+int helper_send(const struct helper *helper, const void *request, size_t size);
+
+/* The descriptor that came with an answer, or else its result; -EIO if the process is gone. After
+ * an error of the call itself always -EIO. */
+int helper_receive(struct helper *helper);
 
 #endif

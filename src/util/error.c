@@ -31,6 +31,19 @@ int error_set(struct uhyve_error *error, int status, int err, const char *format
     return -err;
 }
 
+int error_status(int status, int err)
+{
+    switch (err) {
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case EIO:
+        return UHYVE_STATUS_FAILED;
+    default:
+        return status;
+    }
+}
+
 const char *error_remedy(int err, const char *otherwise)
 {
     switch (err) {
@@ -47,6 +60,18 @@ const char *error_remedy(int err, const char *otherwise)
         return "free memory, or raise the limits on it: ulimit -v, -d";
     default:
         return otherwise;
+    }
+}
+
+const char *error_remedy_of_call(int err, const char *otherwise)
+{
+    switch (err) {
+    case ENOSYS:
+        return "use a newer kernel; in a container, let its seccomp profile allow it";
+    case EPERM:
+        return "in a container, let its seccomp profile allow it";
+    default:
+        return error_remedy(err, otherwise);
     }
 }
 

@@ -19,10 +19,11 @@ void text_make_printable(char *text)
 
 bool text_is_utf8(const char *text, size_t size)
 {
-    const unsigned char *p = (const unsigned char *)text, *end = p + size;
+    const unsigned char *bytes = (const unsigned char *)text;
 
-    while (p < end) {
-        unsigned char lead = *p++;
+    //@ loop invariant i <= size; loop assigns i; loop variant size - i;
+    for (size_t i = 0; i < size;) {
+        unsigned char lead = bytes[i++];
         if (lead < 0x80)
             continue;
         unsigned more;
@@ -40,8 +41,11 @@ bool text_is_utf8(const char *text, size_t size)
         } else {
             return false;
         }
-        for (; more; more--, p++, low = 0x80, high = 0xbf)
-            if (p == end || *p < low || *p > high)
+        /*@ loop invariant \at(i, LoopEntry) <= i <= size;
+            loop assigns i, more, low, high;
+            loop variant more; */
+        for (; more; more--, i++, low = 0x80, high = 0xbf)
+            if (i == size || bytes[i] < low || bytes[i] > high)
                 return false;
     }
     return true;

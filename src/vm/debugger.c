@@ -467,7 +467,7 @@ int debugger_create(struct uhyve_vm *vm, struct uhyve_error *error)
     int err = debugger->notify_fd < 0 ? -errno : pause_create(vm, debugger->notify_fd);
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err, "cannot prepare for a debugger: %s (%s)",
-                         strerror(-err), error_remedy(-err, "is there enough memory?"));
+                         strerror(-err), error_remedy_of_call(-err, "is there enough memory?"));
     fill_machine(debugger);
     return gdb_listen(&debugger->listener, params->gdb_port, params->gdb_socket, error);
 }

@@ -55,6 +55,8 @@ static void ease_probing(struct uhyve_vm *vm)
 {
     if (!vm->devices.net && vm->accel->vm_ignore_io)
         vm->accel->vm_ignore_io(vm->machine, PCI_ADDRESS_PORT, PCI_DATA_PORT_LAST);
+    if (vm->devices.net && vm->accel->vm_ignore_pci)
+        vm->accel->vm_ignore_pci(vm->machine, PCI_ADDRESS_MASK, PCI_ADDRESS_VALUE);
     if (vm->elf.interface > 1 && vm->accel->vm_coalesce_io)
         vm->accel->vm_coalesce_io(vm->machine, PCI_ADDRESS_PORT, 4);
 }
@@ -88,8 +90,12 @@ int vm_devices_create(struct uhyve_vm *vm, struct uhyve_error *error)
             return err;
         }
         vm->devices.bus.function = virtio_net_function(vm->devices.net);
-        /* What the accelerator sets up for the first interrupt, it is to do now. */
-        set_line(vm, false);
+        /* What the accelerator sets up for the first interrupt, it is to do now: later it may not.
+         */
+        err = vm->accel->vm_set_irq_line(vm->machine, NET_INTERRUPT_LINE, false);
+        if (err)
+            return error_set(error, UHYVE_STATUS_FAILED, -err,
+                             "cannot set up the interrupt of the network card: %s", strerror(-err));
     }
     ease_probing(vm);
     return 0;

@@ -229,6 +229,9 @@ void vm_profile_finish(struct uhyve_vm *vm)
         profile_format_folded(&profile, &text);
     else
         profile_format_table(&profile, vm->params.profile_rate, vm->params.cpu_count, &text);
+    if (profile.lost && vm->params.profile != UHYVE_PROFILE_TABLE)
+        log_warn(&vm->log, "%llu samples are not in the profile: there was not enough memory",
+                 (unsigned long long)profile.lost);
     text.failed |= profile.failed;
     write_profile(vm, &text);
     text_free(&text);

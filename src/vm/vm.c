@@ -118,7 +118,7 @@ static int allocate(struct uhyve_vm *vm, struct uhyve_error *error)
     if (vm->stop_fd < 0) {
         int err = errno;
         return error_set(error, UHYVE_STATUS_FAILED, err, "cannot create an event: %s (%s)",
-                         strerror(err), error_remedy(err, "is there enough memory?"));
+                         strerror(err), error_remedy_of_call(err, "is there enough memory?"));
     }
     return 0;
 }
@@ -239,10 +239,10 @@ int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
     return err;
 }
 
-static bool read_kernel_file(const void *context, uint64_t offset, void *to, size_t size)
+static int read_kernel_file(const void *context, uint64_t offset, void *to, size_t size)
 {
     struct uhyve_error ignored;
-    return image_read(context, offset, to, size, "contents", &ignored) == 0;
+    return image_read(context, offset, to, size, "contents", &ignored);
 }
 
 /* Some accelerators prepare the kernel's code before it runs. */

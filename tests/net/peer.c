@@ -6,7 +6,11 @@
  *     wait                 until the guest answers on UDP port 7
  *     udp-echo COUNT SIZE  datagrams that must come back
  *     tcp-echo SIZE        bytes that must come back
+ *     tcp-late SIZE        the same, read a while after the last byte was sent
  *     http COUNT           requests with a connection each; COUNT/N: N requests on each connection
+ *     http-end COUNT       the same, with connections that the guest ends
+ *     requests COUNT       as http: prints microseconds for one
+ *     hold COUNT           begins as many connections for two seconds; the first one echoes (IPv4)
  *     latency COUNT        bytes there and back on one connection: prints microseconds for one
  *     discard MIB          sends to the guest: prints MB/s
  *     endless MIB          receives from the guest: prints MB/s
@@ -18,13 +22,14 @@
  *     names ANSWER         a name server on UDP port 53 of ADDRESS: every name has this address;
  *                          says "ready" and does not end
  *
- * BASE is added to the guest's port numbers, for ports that are forwarded. Exits with 0 if all went
- * as it should.
+ * ADDRESS may be one of IPv6. BASE is added to the guest's port numbers, for ports that are
+ * forwarded. Exits with 0 if all went as it should.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,10 +68,13 @@ static double now(void)
 static int open_socket(int type, int port)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(base + port))};
+    struct sockaddr_in6 to6 = {.sin6_family = AF_INET6, .sin6_port = to.sin_port};
     const struct timeval timeout = {.tv_sec = TIMEOUT_MS / 1000};
-    int one = 1, fd = socket(AF_INET, type, 0);
+    bool v6 = strchr(address, ':') != NULL;
+    int one = 1, fd = socket(v6 ? AF_INET6 : AF_INET, type, 0);
 
-    if (inet_pton(AF_INET, address, &to.sin_addr) != 1) {
+    if (v6 ? inet_pton(AF_INET6, address, &to6.sin6_addr) != 1
+           : inet_pton(AF_INET, address, &to.sin_addr) != 1) {
         fprintf(stderr, "net-peer: '%s' is not an address\n", address);
         exit(2);
     }
@@ -75,7 +83,8 @@ static int open_socket(int type, int port)
     setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof one);
     if (type == SOCK_STREAM)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
+    if (v6 ? connect(fd, (struct sockaddr *)&to6, sizeof to6) != 0
+           : connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
         fail("connect");
     return fd;
 }
@@ -164,9 +173,29 @@ static int tcp_echo(size_t size)
     return 0;
 }
 
-static int http(long count, long per_connection)
+/* What comes back has to wait, somewhere, until long after both sides have ended the connection. */
+static int tcp_late(size_t size)
 {
-    static const char request[] = "GET / HTTP/1.1\r\nHost: guest\r\n\r\n";
+    int small = 4096, fd = open_socket(SOCK_STREAM, PORT_ECHO);
+
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    for (size_t i = 0; i < size; i++)
+        out[i] = (uint8_t)(i * 7 + i / 256);
+    send_all(fd, out, size);
+    shutdown(fd, SHUT_WR);
+    nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
+    receive_all(fd, in, size);
+    if (memcmp(in, out, size) == 0 && recv(fd, in, 1, 0) == 0)
+        return 0;
+    fprintf(stderr, "net-peer: other bytes came back\n");
+    return 1;
+}
+
+/* Returns microseconds for each, or -1. */
+static double http(long count, long per_connection, bool guest_ends)
+{
+    const char *request = guest_ends ? "GET / HTTP/1.0\r\nHost: guest\r\n\r\n"
+                                     : "GET / HTTP/1.1\r\nHost: guest\r\n\r\n";
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
     double start = now();
     int fd = -1;
@@ -177,14 +206,54 @@ static int http(long count, long per_connection)
                 close(fd);
             fd = open_socket(SOCK_STREAM, PORT_HTTP);
         }
-        send_all(fd, (const uint8_t *)request, sizeof request - 1);
+        send_all(fd, (const uint8_t *)request, strlen(request));
         receive_all(fd, in, sizeof answer - 1);
         if (memcmp(in, answer, sizeof answer - 1) != 0) {
             fprintf(stderr, "net-peer: request %ld got another answer\n", i);
-            return 1;
+            return -1;
+        }
+        if (guest_ends && recv(fd, in, 1, 0) != 0) {
+            fprintf(stderr, "net-peer: connection %ld does not end\n", i);
+            return -1;
         }
     }
-    printf("%ld requests, %.1f us each\n", count, (now() - start) * 1e6 / (double)count);
+    close(fd);
+    return (now() - start) * 1e6 / (double)count;
+}
+
+static int print_http(long count, double us)
+{
+    if (us < 0)
+        return 1;
+    printf("%ld requests, %.1f us each\n", count, us);
+    return 0;
+}
+
+static int requests(long count)
+{
+    double us = http(count, 1, false);
+
+    printf("%.2f\n", us);
+    return us < 0;
+}
+
+static int hold(long count)
+{
+    int fd = open_socket(SOCK_STREAM, PORT_ECHO);
+
+    const struct sockaddr_in to = {.sin_family = AF_INET,
+                                   .sin_port = htons((uint16_t)(base + PORT_ECHO)),
+                                   .sin_addr.s_addr = inet_addr(address)};
+    for (long i = 1; i < count; i++) {
+        int other = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        if (connect(other, (const struct sockaddr *)&to, sizeof to) != 0 && errno != EINPROGRESS)
+            fail("connect");
+    }
+    for (int i = 0; i < 20; i++) {
+        send_all(fd, out, 100);
+        receive_all(fd, in, 100);
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
     return 0;
 }
 
@@ -316,8 +385,16 @@ static int run(int argc, char **argv)
         return udp_echo(number, (size_t)second);
     if (strcmp(command, "tcp-echo") == 0)
         return tcp_echo((size_t)number);
+    if (strcmp(command, "tcp-late") == 0)
+        return tcp_late((size_t)number < sizeof out ? (size_t)number : sizeof out);
     if (strcmp(command, "http") == 0)
-        return http(number, slash ? strtol(slash + 1, NULL, 10) : 1);
+        return print_http(number, http(number, slash ? strtol(slash + 1, NULL, 10) : 1, false));
+    if (strcmp(command, "http-end") == 0)
+        return print_http(number, http(number, 1, true));
+    if (strcmp(command, "requests") == 0)
+        return requests(number);
+    if (strcmp(command, "hold") == 0)
+        return hold(number);
     if (strcmp(command, "latency") == 0)
         return latency(number);
     if (strcmp(command, "discard") == 0)

@@ -150,6 +150,21 @@ start() {
     done
 }
 
+@test "time that both processes were stopped does not count" {
+    start spin-forever-v2
+    kill -STOP "$engine"
+    kill -TERM "$vmm"
+    sleep 0.2
+    kill -STOP "$vmm"
+    sleep 2.2
+    kill -CONT "$vmm"
+    sleep 0.2
+    kill -CONT "$engine"
+    status=0
+    wait "$vmm" || status=$?
+    expect_status 143
+}
+
 @test "a killed VMM takes the engine with it" {
     for name in spin-forever-v2 hlt-forever-v2; do
         start "$name"

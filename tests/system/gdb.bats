@@ -430,3 +430,33 @@ await() {
     expect_one_error "cannot wait for a debugger on the socket '/nonexistent/socket': No such file"
     port=$port debug kill
 }
+
+# wait_on_socket NAME: start a guest that waits for gdb on the socket; its messages go to NAME.
+wait_on_socket() {
+    : >"$1"
+    "$UHYVE" -s="$WORK/socket" "$image" >"$1.out" 2>"$1" 3>&- &
+    vmm=$!
+    for _ in $(seq 200); do
+        ! grep -q 'GDB connection' "$1" || return 0
+        sleep 0.02
+    done
+    cat "$1"
+    return 1
+}
+
+@test "a socket in use is left alone, one of a program that died is replaced" {
+    image=$(guest hello-v2)
+    wait_on_socket first
+    run_limited "$UHYVE" -s="$WORK/socket" "$image"
+    expect_status 125
+    expect_one_error "cannot wait for a debugger on the socket .*: Address already in use"
+    # Had it noticed a connection, it would end with that.
+    sleep 0.2
+    kill -0 "$vmm"
+    if grep 'Debugger' first; then
+        return 1
+    fi
+    kill -KILL "$vmm"
+    wait "$vmm" || true
+    wait_on_socket second
+}

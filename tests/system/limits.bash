@@ -7,8 +7,8 @@
 #   expect_hello            the guest "hello" has run: complete output, status 0, no message
 #   expect_files NAME...    in the directory out/ there are these and no others
 #   expect_nothing_left     what run_alone checks, for tests that start the program themselves
-#   hides NAME              does anything hide files here: skips the test where there are no mount
-#                           namespaces
+#   need_mounts             skip the test where there are no mount namespaces; then
+#   mounted SCRIPT CMD ...  run_alone in one, after the script, in the directory place/
 
 load helpers
 
@@ -41,6 +41,21 @@ run_piped() {
     # shellcheck disable=SC2016
     run_alone sh -c '{ { "$@" 2>&1 1>&4; echo $? >"$0"; } | cat >&2; } 4>&1 | cat; exit "$(cat "$0")"' \
         "$WORK/result" "$@"
+}
+
+# How to get a mount namespace here, in $unshare; skips the test where there is none to be had.
+need_mounts() {
+    mkdir -p place
+    unshare=(unshare -m)
+    ((EUID == 0)) || unshare=(unshare -rm)
+    "${unshare[@]}" mount -t tmpfs none place 2>mounts || skip "no mount namespaces here: $(head -n 1 mounts)"
+    [[ $UHYVE_TEST_ACCEL != kvm ]] || "${unshare[@]}" test -w /dev/kvm || skip "/dev/kvm is root's"
+}
+
+# mounted SCRIPT CMD ARG...: run_alone in a mount namespace, in $WORK/place, after the script.
+mounted() {
+    # shellcheck disable=SC2016
+    run_alone "${unshare[@]}" sh -c 'cd "$0/place" && eval "$1" || exit 99; shift; exec "$@"' "$WORK" "$@"
 }
 
 expect_nothing_left() {

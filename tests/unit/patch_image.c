@@ -46,10 +46,10 @@ static uint8_t *map_file(const char *path, size_t *size)
     return file;
 }
 
-static bool read_file(const void *context, uint64_t offset, void *to, size_t size)
+static int read_file(const void *context, uint64_t offset, void *to, size_t size)
 {
     memcpy(to, (const uint8_t *)context + offset, size);
-    return true;
+    return 0;
 }
 
 void patch_image_load(struct patch_image *image, const char *path)

@@ -32,11 +32,30 @@ static void a_missing_tap_is_named_with_a_remedy(void **state)
     assert_non_null(strstr(error.message, "ip tuntap add dev uhyve-none mode tap user "));
 }
 
+static void a_name_is_needed_where_it_means_something(void **state)
+{
+    static const enum uhyve_net_kind kinds[] = {UHYVE_NET_TAP, UHYVE_NET_SOCKET, UHYVE_NET_USER};
+
+    for (unsigned i = 0; i < 3; i++) {
+        const struct uhyve_net config = {.kind = kinds[i]};
+        struct net_backend *net = NULL;
+        struct uhyve_error error = {0};
+        int err = net_open(&config, &quiet, &net, &error);
+        if (kinds[i] != UHYVE_NET_USER) {
+            assert_int_equal(err, -EINVAL);
+            assert_int_equal(error.status, UHYVE_STATUS_USAGE);
+        }
+        if (net)
+            net_close(net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_local_and_stable),
         cmocka_unit_test(a_missing_tap_is_named_with_a_remedy),
+        cmocka_unit_test(a_name_is_needed_where_it_means_something),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,6 +298,29 @@ static int connect_to(int type, uint16_t port)
     return fd;
 }
 
+/* Before anybody accepts them. */
+static void many_connections_can_wait(void **state)
+{
+    const struct uhyve_forward forward = {
+        .host_address = "127.0.0.1", .host_port = free_port(SOCK_STREAM), .guest_port = 80};
+    const struct uhyve_net config = {
+        .kind = UHYVE_NET_USER, .name = "user", .forwards = &forward, .forward_count = 1};
+    struct pollfd sockets[30];
+    struct net_backend *net;
+
+    if (net_user_open(&config, &silent, &net, &error) != 0)
+        fail_msg("%s", error.message);
+    for (size_t i = 0; i < 30; i++)
+        sockets[i] = (struct pollfd){connect_to(SOCK_STREAM, forward.host_port), POLLOUT, 0};
+    for (size_t i = 0; i < 30; i++) {
+        /* One that found no place would try again after a second. */
+        assert_int_equal(poll(&sockets[i], 1, 500), 1);
+        assert_int_equal(sockets[i].revents, POLLOUT);
+        close(sockets[i].fd);
+    }
+    net_close(net);
+}
+
 static void forwarded_connections_arrive_at_the_guest(void **state)
 {
     const struct uhyve_forward forward = {
@@ -409,6 +432,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(dhcp_gives_the_address_that_hermit_expects, start, end),
         cmocka_unit_test_setup_teardown(datagrams_reach_the_host_and_come_back, start, end),
         cmocka_unit_test_setup_teardown(the_hosts_own_addresses_are_out_of_reach, start, end),
+        cmocka_unit_test(many_connections_can_wait),
         cmocka_unit_test(forwarded_connections_arrive_at_the_guest),
         cmocka_unit_test(forwarded_datagrams_go_both_ways),
         cmocka_unit_test(a_used_port_is_named),

@@ -96,6 +96,17 @@ static void connections_from_the_host_are_answered(void **state)
     assert_true(permits("10.0.5.1", UDP, 80, 5000, 0));
     assert_false(permits("10.0.5.1", UDP, 81, 5000, 0));
     assert_false(permits("10.0.5.1", UDP, 80, 5001, 0));
+    /* IPv6 has ports of its own. */
+    assert_false(permits("fd00:a:5::1", UDP, 80, 5000, 0));
+    permits("fd00:a:5::3", UDP, 5000, 80, 0);
+    assert_int_equal(inet_pton(AF_INET6, "fd00:a:5::1", frame + 14 + 8), 1);
+    user_filter_note(&filter, frame, sizeof frame);
+    assert_true(permits("fd00:a:5::1", UDP, 80, 5000, 0));
+    assert_false(permits("fd00:a:5::2", UDP, 80, 5000, 0));
+    assert_false(permits("fd00:a:5::77", UDP, 80, 5000, 0));
+    assert_false(permits("fd00:a:5::1", UDP, 80, 5001, 0));
+    for (size_t size = 0; size < 14 + 40 + 4; size++)
+        user_filter_note(&filter, frame, size);
     /* Only what came from the gateway counts. */
     permits("10.0.5.3", UDP, 6000, 80, 0);
     memcpy(frame + 14 + 12, "\11\11\11\11", 4);

@@ -104,8 +104,8 @@ int code_patch_kernel(struct accel_vm *vm, const struct accel_kernel *kernel,
 
     int err = code_map_read(&map, &file, kernel->vaddr, kernel->size, kernel->start);
     if (err) {
-        error_set(error, UHYVE_STATUS_BAD_IMAGE, -err, "cannot find the kernel's code: %s",
-                  strerror(-err));
+        error_set(error, error_status(UHYVE_STATUS_BAD_IMAGE, -err), -err,
+                  "cannot find the kernel's code: %s", strerror(-err));
     } else {
         const struct plan_image image = {
             .bytes = ram_at(vm->ram, kernel->start, kernel->size),

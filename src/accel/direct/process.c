@@ -45,8 +45,9 @@ static int failed(struct uhyve_error *error, int err, const char *what)
     return error_set(
         error, UHYVE_STATUS_FAILED, err, "cannot %s for the guest's process: %s (%s)", what,
         strerror(err),
-        err == EAGAIN ? THREAD_REMEDY
-                      : error_remedy(err, "the accelerator 'direct' needs a process of its own"));
+        err == EAGAIN
+            ? THREAD_REMEDY
+            : error_remedy_of_call(err, "the accelerator 'direct' needs a process of its own"));
 }
 
 static int write_engine(int fd)
@@ -260,8 +261,9 @@ void process_describe_death(const struct direct_process *process, char *text, si
                  "the guest's process was ended because it attempted a system call that it has no "
                  "use for");
     else if (number)
-        snprintf(text, size, "the guest's process was ended by signal %d (%s)", number,
-                 strsignal(number));
+        snprintf(text, size, "the guest's process was ended by signal %d (%s)%s", number,
+                 strsignal(number),
+                 number == SIGKILL ? ", perhaps for want of memory: see dmesg" : "");
     else
         snprintf(text, size, "the guest's process ended by itself");
 }

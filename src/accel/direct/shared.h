@@ -50,7 +50,7 @@
  * there are no trampolines.
  */
 #define DIRECT_AREA_CODE   UINT64_C(0x80000) /* bytes of code */
-#define DIRECT_AREA_PORTS  DIRECT_AREA_CODE  /* offset; written by the VMM at any time */
+#define DIRECT_AREA_PORTS  DIRECT_AREA_CODE  /* offset; VMM at any time, engine/pci.h */
 #define DIRECT_AREA_TABLE  (DIRECT_AREA_PORTS + TRAMPOLINE_PORTS)
 #define DIRECT_AREA_STATES (DIRECT_AREA_TABLE + DIRECT_PAGE)
 #define DIRECT_AREA_SIZE   (DIRECT_AREA_STATES + TRAMPOLINE_MAX_VCPUS * DIRECT_PAGE)
@@ -254,6 +254,9 @@ struct direct_header {
     uint32_t site_sequence;          /* odd while sites are added or removed */
     uint64_t area_address;           /* of the trampolines, as the guest sees them; 0: none */
     uint64_t zeros_start, zeros_end; /* reads as zero without memory */
+    uint32_t pci_mask, pci_value;    /* see vm_ignore_pci in accel.h */
+
+    uint32_t pci_address; /* the engine's own: what the guest last wrote to the address port */
 
     struct direct_ioapic ioapic;
 };

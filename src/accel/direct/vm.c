@@ -51,7 +51,11 @@ static int create_control(struct accel_vm *vm, struct uhyve_error *error)
     vm->control_size = DIRECT_PAGE_KINDS + vm->ram->size / DIRECT_PAGE;
     vm->control_fd = memfd_create("uhyve-control", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     void *control = MAP_FAILED;
-    if (vm->control_fd >= 0 && ftruncate(vm->control_fd, (off_t)vm->control_size) == 0 &&
+    int result = -1;
+    while (vm->control_fd >= 0 &&
+           (result = ftruncate(vm->control_fd, (off_t)vm->control_size)) != 0 && errno == EINTR)
+        ;
+    if (result == 0 &&
         fcntl(vm->control_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
         control = mmap(NULL, vm->control_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                        vm->control_fd, 0);
@@ -222,6 +226,14 @@ static void direct_vm_ignore_io(struct accel_vm *vm, uint16_t first, uint16_t la
         set_port(vm, (uint16_t)port, TRAMPOLINE_PORT_IDLE);
 }
 
+static void direct_vm_ignore_pci(struct accel_vm *vm, uint32_t mask, uint32_t value)
+{
+    vm->header->pci_mask = mask;
+    vm->header->pci_value = value;
+    for (uint16_t port = TRAMPOLINE_PCI_ADDRESS; port <= TRAMPOLINE_PCI_LAST; port++)
+        set_port(vm, port, TRAMPOLINE_PORT_PCI);
+}
+
 static void direct_vm_delay_io(struct accel_vm *vm, uint16_t port)
 {
     if (vm->cpu_count == 1)
@@ -273,6 +285,7 @@ const struct accel accel_direct = {
     .vm_start_threads = process_watch,
     .vm_map_zeros = direct_vm_map_zeros,
     .vm_ignore_io = direct_vm_ignore_io,
+    .vm_ignore_pci = direct_vm_ignore_pci,
     .vm_delay_io = direct_vm_delay_io,
     .vm_kernel_loaded = code_patch_kernel,
     .vcpu_create = direct_vcpu_create,

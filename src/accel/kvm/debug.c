@@ -76,9 +76,9 @@ int kvm_vcpu_set_debug(struct accel_vcpu *vcpu, const struct accel_debug *debug)
     return set_guest_debug(vcpu, 0);
 }
 
-void kvm_debug_step(struct accel_vcpu *vcpu)
+int kvm_debug_step(struct accel_vcpu *vcpu)
 {
-    set_guest_debug(vcpu, 0);
+    return set_guest_debug(vcpu, 0);
 }
 
 int kvm_vcpu_inject_breakpoint(struct accel_vcpu *vcpu)

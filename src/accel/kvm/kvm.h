@@ -83,7 +83,7 @@ int kvm_vcpu_inject_breakpoint(struct accel_vcpu *vcpu);
 int kvm_vcpu_get_xsave(struct accel_vcpu *vcpu, void *area, size_t size);
 int kvm_vcpu_set_xsave(struct accel_vcpu *vcpu, const void *area, size_t size);
 /* Before each run that is to be a step: POPF and IRET take away the flag that makes it one. */
-void kvm_debug_step(struct accel_vcpu *vcpu);
+int kvm_debug_step(struct accel_vcpu *vcpu);
 /* Decode KVM_EXIT_DEBUG. False: it was the guest's own, which gets it with the next run. */
 bool kvm_debug_exit(struct accel_vcpu *vcpu, struct accel_exit *exit);
 

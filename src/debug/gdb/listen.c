@@ -27,15 +27,22 @@ static int bind_socket(const struct sockaddr *address, socklen_t size)
     if (fd < 0)
         return -errno;
     /* The file of a UNIX socket gets the mode of the socket. */
+    int result = 0;
     if (address->sa_family == AF_UNIX)
-        fchmod(fd, S_IRUSR | S_IWUSR);
+        result = fchmod(fd, S_IRUSR | S_IWUSR);
     else
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, address, size) == 0 && listen(fd, BACKLOG) == 0)
-        return fd;
-    int err = -errno;
+    if (result == 0 && bind(fd, address, size) == 0) {
+        if (listen(fd, BACKLOG) == 0)
+            return fd;
+        result = -errno;
+        if (address->sa_family == AF_UNIX)
+            unlink(((const struct sockaddr_un *)address)->sun_path);
+    } else {
+        result = -errno;
+    }
     close(fd);
-    return err;
+    return result;
 }
 
 static int listen_tcp(struct gdb_listener *listener, uint16_t port, struct uhyve_error *error)
@@ -73,7 +80,11 @@ static int listen_tcp(struct gdb_listener *listener, uint16_t port, struct uhyve
     return 0;
 }
 
-/* Remove what a program that died has left. Only a socket that nobody listens on is that. */
+/*
+ * Remove what a program that died has left: a socket that is nobody's any more. To ask for a
+ * connection of another type tells that (ECONNREFUSED, else EPROTOTYPE) without making one: a VM
+ * that lives would take that for a debugger, and stop its guest.
+ */
 static void remove_stale(const struct sockaddr_un *address)
 {
     struct stat status;
@@ -81,7 +92,7 @@ static void remove_stale(const struct sockaddr_un *address)
 
     if (lstat(address->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode))
         return;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
     if (connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 &&

@@ -5,6 +5,7 @@
 #include "accel/direct/engine/mmu.h"
 #include "accel/direct/engine/msr.h"
 #include "accel/direct/engine/operand.h"
+#include "accel/direct/engine/pci.h"
 #include "accel/direct/engine/queue.h"
 #include "accel/direct/engine/trap.h"
 
@@ -132,10 +133,11 @@ static void access_port(struct cpu *cpu, uint16_t port, bool write, uint32_t *da
 
     if (kind == TRAMPOLINE_PORT_QUEUE && write && size != 2)
         queue_add(cpu, port, *data, size);
-    else if (kind != TRAMPOLINE_PORT_IDLE)
-        exit_io(cpu, port, write, data, size);
-    else if (!write)
+    else if (kind == TRAMPOLINE_PORT_IDLE && !write)
         *data = UINT32_MAX;
+    else if (kind != TRAMPOLINE_PORT_IDLE &&
+             !(kind == TRAMPOLINE_PORT_PCI && pci_answer(port, write, data, size)))
+        exit_io(cpu, port, write, data, size);
 }
 
 static enum result port_io(struct cpu *cpu, const struct insn *insn)

@@ -182,7 +182,7 @@ static void set_up_memory(int control_fd)
 static void set_limit(int resource, uint64_t value)
 {
     const struct rlimit64 limit = {value, value};
-    sys_set_up(__NR_prlimit64, 0, (uint64_t)resource, (uint64_t)&limit, 0);
+    check(4, sys_set_up(__NR_prlimit64, 0, (uint64_t)resource, (uint64_t)&limit, 0));
 }
 
 static void drop_privileges(void)

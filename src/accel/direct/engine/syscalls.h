@@ -11,10 +11,19 @@
 #include <asm/unistd.h>
 #include <stdint.h>
 
+#ifdef ENGINE_FAULTS
+/* Fault injection (tests/faults/engine.c): an error for this call to end with, or 0. */
+long engine_fault(long number, uint64_t a, uint64_t b);
+#endif
+
 static inline long sys_call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
                             uint64_t f)
 {
     long result;
+#ifdef ENGINE_FAULTS
+    if ((result = engine_fault(number, a, b)) != 0)
+        return result;
+#endif
     register uint64_t r10 __asm__("r10") = d;
     register uint64_t r8 __asm__("r8") = e;
     register uint64_t r9 __asm__("r9") = f;

@@ -13,12 +13,16 @@ struct reader {
     Elf64_Ehdr header;
     void *table; /* of section headers, then of segments */
     struct code_map *map;
+    int error; /* of reading, or of memory */
 };
 
-static bool copy(const struct reader *reader, uint64_t offset, void *to, size_t size)
+static bool copy(struct reader *reader, uint64_t offset, void *to, size_t size)
 {
-    return range_inside(offset, size, reader->file->size) &&
-           reader->file->read(reader->file->context, offset, to, size);
+    if (!range_inside(offset, size, reader->file->size))
+        return false;
+    int err = reader->file->read(reader->file->context, offset, to, size);
+    reader->error = err ? err : reader->error;
+    return err == 0;
 }
 
 /* `count` elements of a table in the file, in reader->table. False if there is none like that. */
@@ -31,6 +35,8 @@ static bool copy_table(struct reader *reader, uint64_t offset, size_t count, siz
         !range_inside(offset, count * element, reader->file->size))
         return false;
     reader->table = malloc(count * element);
+    if (!reader->table)
+        reader->error = -ENOMEM;
     return reader->table && copy(reader, offset, reader->table, count * element);
 }
 
@@ -121,7 +127,7 @@ static int compare(const void *left, const void *right)
     return b->code - a->code;
 }
 
-static int read_symbols(const struct reader *reader, uint64_t offset, size_t count)
+static int read_symbols(struct reader *reader, uint64_t offset, size_t count)
 {
     struct code_map *map = reader->map;
     Elf64_Sym *table = malloc(count * sizeof *table);
@@ -169,12 +175,12 @@ int code_map_read(struct code_map *map, const struct code_map_file *file, uint64
     if (!copy(&reader, 0, &reader.header, sizeof reader.header) ||
         memcmp(ident, ELFMAG, SELFMAG) != 0 || ident[EI_CLASS] != ELFCLASS64 ||
         ident[EI_DATA] != ELFDATA2LSB)
-        return -ENOEXEC;
+        return reader.error ? reader.error : -ENOEXEC;
     if (!read_sections(&reader))
         read_segments(&reader);
     int error = find_symbols(&reader);
     free(reader.table);
-    return error;
+    return reader.error ? reader.error : error;
 }
 
 void code_map_free(struct code_map *map)

@@ -23,16 +23,17 @@ struct code_map {
     size_t symbol_count;
 };
 
-/* The file: `size` bytes, read in pieces. `read` returns false if it cannot. */
+/* The file: `size` bytes, read in pieces. `read` returns 0 or -errno. */
 struct code_map_file {
-    bool (*read)(const void *context, uint64_t offset, void *to, size_t size);
+    int (*read)(const void *context, uint64_t offset, void *to, size_t size);
     const void *context;
     uint64_t size;
 };
 
 /*
  * Read a 64-bit little-endian ELF file, whose `size` bytes from vaddr `start` on the guest sees at
- * `address`. Only headers and the symbol table are read. Returns 0, -ENOEXEC, or -ENOMEM.
+ * `address`. Only headers and the symbol table are read. Returns 0, -ENOEXEC,
+ * -ENOMEM, or what `read` returned.
  * code_map_free releases it and may be called after a failure or on a zeroed structure.
  */
 int code_map_read(struct code_map *map, const struct code_map_file *file, uint64_t start,

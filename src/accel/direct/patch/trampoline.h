@@ -60,7 +60,13 @@ enum trampoline_port {
     TRAMPOLINE_PORT_TRAP,
     TRAMPOLINE_PORT_IDLE,  /* nothing is there */
     TRAMPOLINE_PORT_QUEUE, /* writes go into the list; only with one vCPU */
+    TRAMPOLINE_PORT_PCI,   /* as TRAP; the engine answers some itself (engine/pci.h) */
 };
+
+/* Those that may be of the last kind: PCI configuration mechanism #1. */
+#define TRAMPOLINE_PCI_ADDRESS 0xcf8
+#define TRAMPOLINE_PCI_DATA    0xcfc
+#define TRAMPOLINE_PCI_LAST    0xcff
 
 #define TRAMPOLINE_PORTS  0x10000
 #define TRAMPOLINE_WRITES 128
