@@ -321,6 +321,10 @@ SIMPLE(int, connect, -1, fd, (int fd, const struct sockaddr *address, socklen_t 
        (fd, address, size))
 SIMPLE(int, getsockname, -1, fd, (int fd, struct sockaddr *address, socklen_t *size),
        (fd, address, size))
+SIMPLE(int, getpeername, -1, fd, (int fd, struct sockaddr *address, socklen_t *size),
+       (fd, address, size))
+SIMPLE(int, getsockopt, -1, option, (int fd, int level, int option, void *value, socklen_t *size),
+       (fd, level, option, value, size))
 SIMPLE(unsigned, if_nametoindex, 0, 0, (const char *name), (name))
 SIMPLE(int, listen, -1, fd, (int fd, int backlog), (fd, backlog))
 SIMPLE(ssize_t, recvmsg, -1, fd, (int fd, struct msghdr *message, int flags), (fd, message, flags))

@@ -335,9 +335,8 @@ void check_run(const struct session *good, const struct session *run, const stru
     text[0] = '\0';
     if (stream->hits) {
         fault_describe(plan->engine, record, call, sizeof call);
-        if (!plan->engine)
-            symbols_find(run->kind->image_tool ? run->settings->image_tool : run->settings->uhyve,
-                         record->address, &place);
+        symbols_find(session_program(run->settings, run->kind, plan->engine), record->address,
+                     &place);
     }
     bool mute = stream->hits && strcmp(call, "write") == 0 && record->detail == 2;
     complete = is_complete(good, run, mute);
