@@ -319,9 +319,9 @@ SIMPLE(int, bind, -1, fd, (int fd, const struct sockaddr *address, socklen_t siz
        (fd, address, size))
 SIMPLE(int, connect, -1, fd, (int fd, const struct sockaddr *address, socklen_t size),
        (fd, address, size))
-SIMPLE(int, getsockname, -1, fd, (int fd, struct sockaddr *address, socklen_t *size),
-       (fd, address, size))
 SIMPLE(int, getpeername, -1, fd, (int fd, struct sockaddr *address, socklen_t *size),
+       (fd, address, size))
+SIMPLE(int, getsockname, -1, fd, (int fd, struct sockaddr *address, socklen_t *size),
        (fd, address, size))
 SIMPLE(int, getsockopt, -1, option, (int fd, int level, int option, void *value, socklen_t *size),
        (fd, level, option, value, size))
