@@ -269,7 +269,7 @@ static void check_left_files(struct verdict *verdict, const struct session *good
         bool told = run->status == good->status && strstr(run->errors, ": warning: ");
         if (!known && !session_is_input(file->path) && !(name && strstr(run->errors, name + 1)))
             complain(verdict, "left the file '%s'", file->path);
-        else if (known && failed && !told && !file->size && known->size)
+        else if (known && failed && !told && !run->kind->keeps_output && !file->size && known->size)
             complain(verdict, "left the empty file '%s'", file->path);
     }
 }
@@ -338,7 +338,7 @@ void check_run(const struct session *good, const struct session *run, const stru
         symbols_find(session_program(run->settings, run->kind, plan->engine), record->address,
                      &place);
     }
-    bool mute = stream->hits && strcmp(call, "write") == 0 && record->detail == 2;
+    bool mute = stream->hits && strcmp(call, "write") == 0 && (record->detail == 2 || plan->sticky);
     complete = is_complete(good, run, mute);
     bool listed = stream->hits && is_listed(false, run->kind, call, place.function, plan->fault);
     check_end(&verdict, run);

@@ -38,6 +38,7 @@ struct fault_case {
     /* What differs from run to run: then these parts have to be there, and files not empty. */
     const char *output_has[4], *errors_have[4];
     bool varies;
+    bool keeps_output;    /* --file-isolation=strict keeps files from being removed */
     bool any_accelerator; /* the accelerator makes no difference: run once */
 };
 
