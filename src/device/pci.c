@@ -53,41 +53,61 @@ static void read_header(struct pci_function *function, unsigned offset, uint8_t 
     pthread_mutex_unlock(&function->lock);
 }
 
+static void header_written(struct pci_function *function)
+{
+    function->ops->header_written(function);
+}
+
 static void write_header(struct pci_function *function, unsigned offset, const uint8_t *data,
                          unsigned size)
 {
     uint8_t *header = function->header;
 
     pthread_mutex_lock(&function->lock);
-    for (unsigned i = offset; i < offset + size; i++) {
-        uint8_t mask = function->writable[i];
-        header[i] = (uint8_t)((header[i] & ~mask) | (data[i - offset] & mask));
+    /*@ loop invariant i <= size;
+        loop assigns i, header[offset .. offset + size - 1];
+        loop variant size - i; */
+    for (unsigned i = 0; i < size; i++) {
+        uint8_t *at = header + offset + i, mask = function->writable[offset + i];
+        *at = (uint8_t)((*at & ~mask) | (data[i] & mask));
     }
     atomic_store(&function->command, (unsigned)get(header + PCI_COMMAND, 2));
     atomic_store(&function->bar0, get(header + PCI_BAR0, 8) & ~(function->bar0_size - 1));
     pthread_mutex_unlock(&function->lock);
-    function->ops->header_written(function);
+    header_written(function);
 }
 
-/* Both kinds of access: at `offset` of the function, within it. Memory accesses may be at any
- * offset and cross the end of the header. */
+static void access_header(struct pci_function *function, unsigned offset, unsigned size, bool write,
+                          uint8_t *data)
+{
+    if (write)
+        write_header(function, offset, data, size);
+    else
+        read_header(function, offset, data, size);
+}
+
+static void access_device(struct pci_function *function, unsigned offset, unsigned size, bool write,
+                          uint8_t *data)
+{
+    if (write)
+        function->ops->write(function, offset, data, size);
+    else
+        function->ops->read(function, offset, data, size);
+}
+
+/* Both kinds of access: at `offset` of the function, within it. Memory accesses
+ * may be at any offset and cross the end of the header. */
 static void access_function(struct pci_function *function, unsigned offset, unsigned size,
                             bool write, uint8_t *data)
 {
-    if (offset < PCI_HEADER_SIZE && offset + size > PCI_HEADER_SIZE) {
-        unsigned first = PCI_HEADER_SIZE - offset;
-        access_function(function, offset, first, write, data);
-        access_function(function, PCI_HEADER_SIZE, size - first, write, data + first);
-    } else if (offset < PCI_HEADER_SIZE) {
-        if (write)
-            write_header(function, offset, data, size);
-        else
-            read_header(function, offset, data, size);
-    } else if (write) {
-        function->ops->write(function, offset, data, size);
-    } else {
-        function->ops->read(function, offset, data, size);
-    }
+    unsigned first = offset < PCI_HEADER_SIZE ? PCI_HEADER_SIZE - offset : 0;
+
+    if (first > size)
+        first = size;
+    if (first)
+        access_header(function, offset, first, write, data);
+    if (first < size)
+        access_device(function, offset + first, size - first, write, data + first);
 }
 
 /* The function that the address port names, or NULL. */
@@ -96,13 +116,19 @@ static struct pci_function *selected(struct pci_bus *bus, uint32_t address)
     return (address & PCI_ADDRESS_MASK) == PCI_ADDRESS_VALUE ? bus->function : NULL;
 }
 
+/* The offset that it names: of a 32-bit register. */
+static unsigned selected_offset(uint32_t address)
+{
+    return address & 0xfc;
+}
+
 static void access_data(struct pci_bus *bus, unsigned byte, unsigned size, bool in, uint8_t *data)
 {
     uint32_t address = atomic_load(&bus->address);
     struct pci_function *function = selected(bus, address);
 
     if (function)
-        access_function(function, (address & 0xfc) + byte, size, !in, data);
+        access_function(function, selected_offset(address) + byte, size, !in, data);
     else if (in)
         memset(data, 0xff, size);
 }

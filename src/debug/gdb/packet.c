@@ -140,12 +140,13 @@ bool hex_read(const char *from, void *bytes, size_t size)
 {
     uint8_t *to = bytes;
 
+    //@ loop invariant i <= size; loop assigns i, to[0 .. size - 1]; loop variant size - i;
     for (size_t i = 0; i < size; i++) {
         int high = hex_digit(from[2 * i]);
         int low = high < 0 ? -1 : hex_digit(from[2 * i + 1]);
         if (low < 0)
             return false;
-        to[i] = (uint8_t)(high << 4 | low);
+        to[i] = (uint8_t)(16 * high + low);
     }
     return true;
 }
@@ -155,6 +156,9 @@ bool hex_number(const char **at, uint64_t *value)
     unsigned count = 0;
 
     *value = 0;
+    /*@ loop invariant count <= 17 && terminated(*at);
+        loop assigns count, *at, *value;
+        loop variant 17 - count; */
     for (; count < 17 && hex_digit(**at) >= 0; count++, (*at)++)
         *value = *value << 4 | (uint64_t)hex_digit(**at);
     return count >= 1 && count <= 16;
