@@ -21,6 +21,7 @@ static void check_translation(const struct ram *ram, uint64_t cr3, gva_t gva)
 
     if (!paging_translate(ram, cr3, gva, &gpa, &size))
         return;
+    require(gva < UINT64_C(1) << 47 || gva >= UINT64_MAX << 47); /* canonical */
     require(size >= 1 && size <= UINT64_C(1) << 30);
     require(gpa % 4096 == gva % 4096);
     require(gpa + size > gpa && (gpa + size) % 4096 == 0 && gpa + size <= UINT64_C(1) << 52);

@@ -26,6 +26,7 @@ static struct world {
     unsigned messages;
     uint8_t sent[STORY_MAX]; /* by the other side */
     size_t sent_size, read;  /* of which a second reader has looked at so much */
+    bool out_of_step;        /* that reader knows that these are no frames */
     unsigned guest_sent, peer_got;
     uint8_t partial[LENGTH_SIZE + FRAME_MAX]; /* a frame that has not yet come whole */
     size_t partial_size;
@@ -47,7 +48,8 @@ static bool next_frame(const uint8_t **frame, uint32_t *size)
             return false;
         memcpy(&length, world.sent + world.read, LENGTH_SIZE);
         length = ntohl(length);
-        if (length > LENGTH_MAX || left - LENGTH_SIZE < length)
+        world.out_of_step = length > LENGTH_MAX;
+        if (world.out_of_step || left - LENGTH_SIZE < length)
             return false;
         *frame = world.sent + world.read + LENGTH_SIZE;
         *size = length;
@@ -200,6 +202,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     world.log = (struct log){count_message, NULL, UHYVE_LEVEL_WARN};
     world.messages = world.guest_sent = world.peer_got = 0;
     world.sent_size = world.read = world.partial_size = 0;
+    world.out_of_step = false;
     require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
     world.stream = make_stream(ends[0]);
     world.peer = ends[1];
@@ -216,6 +219,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (world.stream->fd >= 0)
         require(!next_frame(&frame, &length) && world.peer_got == world.guest_sent);
     require(world.messages == (world.stream->fd < 0));
+    require(!world.out_of_step || world.stream->fd < 0);
     stream_close(&world.stream->pump.net);
     if (world.peer >= 0)
         close(world.peer);

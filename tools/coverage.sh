@@ -16,8 +16,13 @@ build=$top/$1
 shift
 cd "$top" || exit 1
 
+# Nothing counted, and nothing left of sources that are gone.
 reset() {
+    ninja -C "$build" -t cleandead >/dev/null
+    find "$build" -name '*.gcno' -exec \
+        sh -c 'for note; do [ -e "${note%.gcno}.o" ] || rm "$note"; done' sh {} +
     find "$build" -name '*.gcda' -delete
+    rm -rf "$build/kept"
 }
 
 # Processes that have changed their user count, too: into files that are there already.
@@ -26,9 +31,27 @@ prepare() {
     find "$build" -name '*.gcda' -exec chmod a+rw {} +
 }
 
+# A program that is killed, or whose calls fail, while it writes its counts leaves a broken file:
+# then what was there at the last checkpoint counts.
+checkpoint() {
+    local file kept
+    while IFS= read -r file; do
+        kept=$build/kept/${file#"$build"/}
+        if [[ -s $file ]] && ! gcov-dump "$file" 2>&1 | grep -qaE 'not a gcov|mismatch|warning:|error'; then
+            mkdir -p "${kept%/*}"
+            cp "$file" "$kept"
+        elif [[ -s $kept ]]; then
+            cp "$kept" "$file"
+        else
+            : >"$file"
+        fi
+    done < <(find "$build" -path "$build/kept" -prune -o -name '*.gcda' -print)
+}
+
 # report NAME: csv and html of what was counted since the last reset.
 report() {
-    ninja -C "$build" -t cleandead >/dev/null
+    checkpoint
+    rm -rf "$build/kept"
     find "$build" -name '*.gcda' -empty -delete
     gcovr --root "$top" --filter src/ --object-directory "$build" "$build" -j 2 \
         --exclude-unreachable-branches --csv "$build/$1.csv" --html-details "$build/$1.html" ||
@@ -96,7 +119,9 @@ fi
 meson test -C "$build" --no-rebuild --suite unit --suite fuzz --timeout-multiplier 4 --quiet ||
     echo "some tests have failed"
 [[ ${UHYVE_COVERAGE_SKIP_SYSTEM:-} == 1 ]] || {
+    checkpoint
     system_tests
+    checkpoint
     fault_tests
 }
 report coverage

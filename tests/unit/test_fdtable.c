@@ -130,12 +130,53 @@ static void many_threads(void **state)
     fdtable_destroy(&table);
 }
 
+#define SHARED 2000
+
+static void *use_all(void *argument)
+{
+    struct fdtable *table = argument;
+    for (int32_t i = 3; i < 3 + SHARED; i++) {
+        struct open_file *file = fdtable_get(table, i);
+        if (file)
+            open_file_release(file);
+    }
+    return NULL;
+}
+
+static void *close_all(void *argument)
+{
+    struct fdtable *table = argument;
+    for (int32_t i = 3; i < 3 + SHARED; i++)
+        open_file_release(fdtable_remove(table, i));
+    return NULL;
+}
+
+/* A file that is in use when its descriptor goes stays until it is not. The sanitizers look. */
+static void what_is_in_use_is_kept(void **state)
+{
+    struct fdtable table;
+    pthread_t threads[3];
+
+    for (unsigned round = 0; round < 5; round++) {
+        fdtable_init(&table, SHARED);
+        for (int32_t i = 0; i < SHARED; i++)
+            assert_true(add(&table) >= 0);
+        for (size_t i = 0; i < 3; i++)
+            assert_int_equal(
+                pthread_create(&threads[i], NULL, i == 1 ? close_all : use_all, &table), 0);
+        for (size_t i = 0; i < 3; i++)
+            pthread_join(threads[i], NULL);
+        assert_int_equal(table.count, 0);
+        fdtable_destroy(&table);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_given_once), cmocka_unit_test(only_what_is_there_is_found),
         cmocka_unit_test(promises_count),         cmocka_unit_test(numbers_run_out),
-        cmocka_unit_test(many_threads),
+        cmocka_unit_test(many_threads),           cmocka_unit_test(what_is_in_use_is_kept),
     };
     return cmocka_run_group_tests_name("fdtable", tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arch/x86_64/paging.h"
 #include "hypercall_fixture.h"
 
 #define B(offset) (FIXTURE_BASE + (offset))
@@ -365,6 +366,25 @@ static void holes_in_virtual_buffers_end_them(void **state)
     free(expected);
 }
 
+/* Tables that map one page to all addresses: a walk along them must not take for ever. */
+static void one_page_everywhere_is_no_endless_buffer(void **state)
+{
+    struct fixture *fixture = *state;
+    const gpa_t tables = FIXTURE_END - 0x8000, page = FIXTURE_BASE + 0x80000;
+    uint64_t *entries = fixture_at(fixture, tables, 0x4000);
+
+    for (unsigned i = 0; i < 4 * 512; i++)
+        entries[i] = X86_PTE_PRESENT | (i / 512 < 3 ? tables + 0x1000 * (i / 512 + 1) : page);
+    fixture->cr3 = tables;
+    memset(fixture_at(fixture, page, 4096), 'x', 4096);
+    write_v1(fixture, 1, 0, 2 * 4096);
+    assert_int_equal(strlen(fixture_output(fixture)), 2 * 4096);
+    static const uint64_t lengths[] = {FIXTURE_SIZE + 1, UINT64_C(1) << 40, UINT64_MAX};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        write_v1(fixture, 1, 4096, lengths[i]);
+    assert_string_equal(fixture_output(fixture), "");
+}
+
 static void failed_writes_of_interface_1_are_reported(void **state)
 {
     struct fixture *fixture = *state;
@@ -530,6 +550,7 @@ int main(void)
         TEST(empty_buffers_are_valid_anywhere),
         TEST(scattered_buffers_are_gathered),
         TEST(holes_in_virtual_buffers_end_them),
+        TEST(one_page_everywhere_is_no_endless_buffer),
         TEST(failed_writes_of_interface_1_are_reported),
         TEST(input_comes_from_a_pipe),
         TEST(input_is_scattered_over_pages),
