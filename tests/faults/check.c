@@ -212,10 +212,11 @@ static bool is_complete(const struct session *good, const struct session *run, b
 static bool must_go_on(const char *call, int32_t fault)
 {
     static const char *const calls[] = {
-        "read",    "write", "pread",      "pwrite",    "readv",           "writev",      "preadv",
-        "pwritev", "poll",  "ppoll",      "nanosleep", "clock_nanosleep", "sem_wait",    "waitpid",
-        "waitid",  "recv",  "send",       "sendto",    "recvmsg",         "sendmsg",     "accept4",
-        "futex",   "close", "ioctl:ae80", "ftruncate", "engine:futex",    "engine:read",
+        "read",       "write",     "pread",        "pwrite",      "readv",     "writev",
+        "preadv",     "pwritev",   "poll",         "ppoll",       "nanosleep", "clock_nanosleep",
+        "sem_wait",   "waitpid",   "waitid",       "recv",        "send",      "sendto",
+        "recvmsg",    "sendmsg",   "accept4",      "futex",       "close",     "ioctl:ae01",
+        "ioctl:ae80", "ftruncate", "engine:futex", "engine:read",
     };
 
     if (fault != EINTR && fault != FAULT_SHORT)
