@@ -52,6 +52,41 @@ static int give(int fd, const struct tempdir_options *options)
     return options->uid == geteuid() || fchown(fd, options->uid, options->gid) == 0 ? 0 : -errno;
 }
 
+/* The same for a directory that others look for by its name: with a lock, so that they can tell
+ * this moment from the death of who has made it. Returns a descriptor, or -EAGAIN if they were
+ * quicker. */
+static int make_default(const char *path, const struct tempdir_options *options)
+{
+    if (mkdir(path, 0700) != 0)
+        return errno == EEXIST ? -EAGAIN : -errno;
+    int fd = open_directory(AT_FDCWD, path);
+    if (fd < 0)
+        return fd == -ENOENT ? -EAGAIN : fd;
+    struct stat status;
+    flock(fd, LOCK_EX);
+    int err = fstat(fd, &status) != 0 ? -errno : !status.st_nlink ? -EAGAIN : give(fd, options);
+    if (err) {
+        close(fd);
+        return err;
+    }
+    flock(fd, LOCK_UN);
+    return fd;
+}
+
+/* Made by root, which did not live to give it away. Closes it and removes it from its place, where
+ * it would be nobody's for ever; false if it is something else, or not empty. */
+static bool remove_unfinished(int fd, const char *path, const struct tempdir_options *options)
+{
+    if (options->uid == geteuid() || check_private(fd, geteuid()) != 0)
+        return false;
+    flock(fd, LOCK_EX);
+    bool finished = check_private(fd, options->uid) == 0;
+    if (!finished && rmdir(path) != 0 && errno != ENOENT)
+        return false;
+    close(fd);
+    return true;
+}
+
 /* The user's own directory for all VMs, made if there is none. Others can make files in /tmp, so it
  * must prove to be what it should be. */
 static int open_default(struct tempdir *dir, const struct tempdir_options *options,
@@ -65,16 +100,13 @@ static int open_default(struct tempdir *dir, const struct tempdir_options *optio
     int size = snprintf(path, sizeof path, "%s/" PREFIX "%u", base, (unsigned)options->uid);
     if (size < 0 || (size_t)size >= sizeof path)
         return refuse(error, ENAMETOOLONG, base, strerror(ENAMETOOLONG));
-    int fd = open_directory(AT_FDCWD, path);
-    if (fd == -ENOENT) {
-        if (mkdir(path, 0700) != 0 && errno != EEXIST)
-            return refuse(error, errno, path, strerror(errno));
+    int fd = -EAGAIN;
+    for (unsigned i = 0; i < TRIES && fd == -EAGAIN; i++) {
         fd = open_directory(AT_FDCWD, path);
-        int err = fd < 0 ? 0 : give(fd, options);
-        if (err) {
-            close(fd);
-            fd = err;
-        }
+        if (fd == -ENOENT)
+            fd = make_default(path, options);
+        else if (fd >= 0 && remove_unfinished(fd, path, options))
+            fd = -EAGAIN;
     }
     if (fd < 0)
         return refuse(error, -fd, path,
@@ -146,11 +178,13 @@ static void remove_stale(const struct tempdir *dir, const struct tempdir_options
         if (fd < 0)
             continue;
         /* Nobody else can have put this name on something of ours: it is private since it was made.
-         */
-        if (check_private(fd, options->uid) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+         * Root may have died before it gave the directory away, which is empty then. */
+        bool theirs = check_private(fd, options->uid) == 0;
+        if ((theirs || check_private(fd, geteuid()) == 0) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
             log_debug(options->log, "removing '%s/%s', which an earlier run left behind", dir->path,
                       entry->d_name);
-            remove_files(fd);
+            if (theirs)
+                remove_files(fd);
             unlinkat(dir->parent, entry->d_name, AT_REMOVEDIR);
         }
         close(fd);

@@ -113,8 +113,18 @@ static bool end_on_exception(struct vcpu *vcpu)
     struct x86_exception exception;
     char detail[120] = "";
 
-    if (vm->accel->vcpu_get_state(vcpu->accel, &crash.state) != 0 ||
-        !x86_boot_exception(&vm->ram, &vm->layout, &crash.state, &exception))
+    int err = vm->accel->vcpu_get_state(vcpu->accel, &crash.state);
+    if (err) {
+        /* Whoever wrote to the port does not expect to go on. */
+        crash.state_valid = false;
+        crash.signal = GDB_SIGABRT;
+        snprintf(crash.cause, sizeof crash.cause,
+                 "an exception, perhaps, but the registers of the CPU cannot be read: %s",
+                 strerror(-err));
+        end_in_crash(vcpu, &crash);
+        return true;
+    }
+    if (!x86_boot_exception(&vm->ram, &vm->layout, &crash.state, &exception))
         return false;
     if (exception.vector == X86_VECTOR_PAGE_FAULT) {
         snprintf(detail, sizeof detail, " at address 0x%llx, error code 0x%llx (%s%s)",

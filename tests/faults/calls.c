@@ -447,6 +447,9 @@ SIMPLE(ssize_t, getrandom, -1, size, (void *to, size_t size, unsigned flags), (t
 SIMPLE(struct passwd *, getpwnam, NULL, 0, (const char *name), (name))
 SIMPLE(struct passwd *, getpwuid, NULL, uid, (uid_t uid), (uid))
 SIMPLE(struct group *, getgrnam, NULL, 0, (const char *name), (name))
+/* Only uhyve-image is linked with these. */
+#pragma weak __real_ZSTD_createCCtx
+#pragma weak __real_deflateInit2_
 SIMPLE(void *, ZSTD_createCCtx, NULL, 0, (void), ())
 SIMPLE(int, deflateInit2_, -4 /* Z_MEM_ERROR */, 0,
        (void *stream, int level, int method, int bits, int memory, int strategy,

@@ -212,10 +212,11 @@ static bool is_complete(const struct session *good, const struct session *run, b
 static bool must_go_on(const char *call, int32_t fault)
 {
     static const char *const calls[] = {
-        "read",    "write", "pread",      "pwrite",    "readv",           "writev",      "preadv",
-        "pwritev", "poll",  "ppoll",      "nanosleep", "clock_nanosleep", "sem_wait",    "waitpid",
-        "waitid",  "recv",  "send",       "sendto",    "recvmsg",         "sendmsg",     "accept4",
-        "futex",   "close", "ioctl:ae80", "ftruncate", "engine:futex",    "engine:read",
+        "read",       "write",     "pread",        "pwrite",      "readv",     "writev",
+        "preadv",     "pwritev",   "poll",         "ppoll",       "nanosleep", "clock_nanosleep",
+        "sem_wait",   "waitpid",   "waitid",       "recv",        "send",      "sendto",
+        "recvmsg",    "sendmsg",   "accept4",      "futex",       "close",     "ioctl:ae01",
+        "ioctl:ae80", "ftruncate", "engine:futex", "engine:read",
     };
 
     if (fault != EINTR && fault != FAULT_SHORT)
@@ -269,7 +270,7 @@ static void check_left_files(struct verdict *verdict, const struct session *good
         bool told = run->status == good->status && strstr(run->errors, ": warning: ");
         if (!known && !session_is_input(file->path) && !(name && strstr(run->errors, name + 1)))
             complain(verdict, "left the file '%s'", file->path);
-        else if (known && failed && !told && !file->size && known->size)
+        else if (known && failed && !told && !run->kind->keeps_output && !file->size && known->size)
             complain(verdict, "left the empty file '%s'", file->path);
     }
 }
@@ -335,11 +336,10 @@ void check_run(const struct session *good, const struct session *run, const stru
     text[0] = '\0';
     if (stream->hits) {
         fault_describe(plan->engine, record, call, sizeof call);
-        if (!plan->engine)
-            symbols_find(run->kind->image_tool ? run->settings->image_tool : run->settings->uhyve,
-                         record->address, &place);
+        symbols_find(session_program(run->settings, run->kind, plan->engine), record->address,
+                     &place);
     }
-    bool mute = stream->hits && strcmp(call, "write") == 0 && record->detail == 2;
+    bool mute = stream->hits && strcmp(call, "write") == 0 && (record->detail == 2 || plan->sticky);
     complete = is_complete(good, run, mute);
     bool listed = stream->hits && is_listed(false, run->kind, call, place.function, plan->fault);
     check_end(&verdict, run);

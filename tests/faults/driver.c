@@ -84,11 +84,6 @@ static void add_job(struct plan plan, uint64_t site)
     jobs[job_count++] = (struct job){plan, site};
 }
 
-static const char *program_of(const struct fault_case *kind)
-{
-    return kind->image_tool ? settings.image_tool : settings.uhyve;
-}
-
 static void add_jobs_of(const struct fault_case *kind, bool engine,
                         const struct fault_record *records, uint32_t count)
 {
@@ -96,8 +91,7 @@ static void add_jobs_of(const struct fault_case *kind, bool engine,
         char call[64];
         struct place place = {"?", "?", 0};
         fault_describe(engine, &records[i], call, sizeof call);
-        if (!engine)
-            symbols_find(program_of(kind), records[i].address, &place);
+        symbols_find(session_program(&settings, kind, engine), records[i].address, &place);
         const int32_t *faults = fault_choices(engine, &records[i]);
         uint64_t site = records[i].site + engine;
         if (level == EACH_SITE && !note_site(site | 1))
@@ -149,8 +143,8 @@ static void report(const struct session *run, const struct job *job, const char 
         return;
     fault_describe(job->plan.engine, &records[job->plan.at - 1], finding->call,
                    sizeof finding->call);
-    if (!job->plan.engine)
-        symbols_find(program_of(run->kind), records[job->plan.at - 1].address, &finding->place);
+    symbols_find(session_program(&settings, run->kind, job->plan.engine),
+                 records[job->plan.at - 1].address, &finding->place);
 }
 
 /* The call that was to fail, if it was that one: threads may come in another order than before. */
@@ -290,7 +284,8 @@ static void run_case(struct session *good, const struct fault_case *kind,
     const struct fault_record *engine_records = records_of(good, true, &engine_calls);
     job_count = 0;
     if (well) {
-        symbols_load(program_of(kind), records, calls);
+        symbols_load(session_program(&settings, kind, false), records, calls);
+        symbols_load(settings.engine, engine_records, engine_calls);
         add_jobs_of(kind, false, records, calls);
         add_jobs_of(kind, true, engine_records, engine_calls);
         fflush(stdout);
@@ -410,12 +405,12 @@ static int run_one(struct session *session, char **words, int count)
     session_run(session, kind, accelerator, &plan);
     uint32_t calls;
     const struct fault_record *records = records_of(session, plan.engine, &calls);
-    symbols_load(program_of(kind), records, plan.engine ? 0 : calls);
+    symbols_load(session_program(&settings, kind, plan.engine), records, calls);
     struct place place = {"?", "?", 0};
     if (plan.at && plan.at <= calls) {
         fault_describe(plan.engine, &records[plan.at - 1], call, sizeof call);
-        if (!plan.engine)
-            symbols_find(program_of(kind), records[plan.at - 1].address, &place);
+        symbols_find(session_program(&settings, kind, plan.engine), records[plan.at - 1].address,
+                     &place);
     }
     check_run(&good, session, &plan, text, sizeof text);
     printf("call: %s in %s (%s:%u), %s\nstatus: %d\nverdict: %s\n", call, place.function,
@@ -438,21 +433,15 @@ static void list_cases(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"uhyve", required_argument, NULL, 'u'},
-                                            {"image-tool", required_argument, NULL, 'i'},
-                                            {"guests", required_argument, NULL, 'g'},
-                                            {"work", required_argument, NULL, 'w'},
-                                            {"tolerated", required_argument, NULL, 't'},
-                                            {"kvm", no_argument, NULL, 'k'},
-                                            {"general-registers", no_argument, NULL, 'r'},
-                                            {"limit", required_argument, NULL, 'l'},
-                                            {"workers", required_argument, NULL, 'j'},
-                                            {"calls", no_argument, NULL, 'c'},
-                                            {"all", no_argument, NULL, 'a'},
-                                            {"only", required_argument, NULL, 'f'},
-                                            {"one", no_argument, NULL, '1'},
-                                            {"list", no_argument, NULL, 'L'},
-                                            {0}};
+    static const struct option options[] = {
+        {"uhyve", required_argument, NULL, 'u'},  {"image-tool", required_argument, NULL, 'i'},
+        {"engine", required_argument, NULL, 'e'}, {"guests", required_argument, NULL, 'g'},
+        {"work", required_argument, NULL, 'w'},   {"tolerated", required_argument, NULL, 't'},
+        {"kvm", no_argument, NULL, 'k'},          {"general-registers", no_argument, NULL, 'r'},
+        {"limit", required_argument, NULL, 'l'},  {"workers", required_argument, NULL, 'j'},
+        {"calls", no_argument, NULL, 'c'},        {"all", no_argument, NULL, 'a'},
+        {"only", required_argument, NULL, 'f'},   {"one", no_argument, NULL, '1'},
+        {"list", no_argument, NULL, 'L'},         {0}};
     struct session session;
     const char *only = NULL;
     bool one = false;
@@ -464,6 +453,9 @@ int main(int argc, char **argv)
             break;
         case 'i':
             settings.image_tool = optarg;
+            break;
+        case 'e':
+            settings.engine = optarg;
             break;
         case 'g':
             settings.guests = optarg;
@@ -504,8 +496,8 @@ int main(int argc, char **argv)
         default:
             return 2;
         }
-    if (!settings.uhyve || !settings.image_tool || !settings.guests || !settings.work ||
-        settings.workers < 1 || settings.workers > 64) {
+    if (!settings.uhyve || !settings.image_tool || !settings.engine || !settings.guests ||
+        !settings.work || settings.workers < 1 || settings.workers > 64) {
         fprintf(stderr, "fault-driver: not enough arguments; see tests/faults/run\n");
         return 2;
     }

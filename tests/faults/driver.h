@@ -38,6 +38,7 @@ struct fault_case {
     /* What differs from run to run: then these parts have to be there, and files not empty. */
     const char *output_has[4], *errors_have[4];
     bool varies;
+    bool keeps_output;    /* --file-isolation=strict keeps files from being removed */
     bool any_accelerator; /* the accelerator makes no difference: run once */
 };
 
@@ -46,7 +47,7 @@ extern const size_t case_count;
 
 /* What is asked for on the command line; paths are absolute. */
 struct settings {
-    const char *uhyve, *image_tool, *guests, *work, *tolerated;
+    const char *uhyve, *image_tool, *engine, *guests, *work, *tolerated;
     bool kvm, general_registers; /* KVM: usable; without SSE */
     bool sanitized;
     unsigned limit_ms;
@@ -93,6 +94,10 @@ void session_forget(struct session *session); /* the results */
 /* peer.c: a process beside the program; peer_prepare before, in the run's directory. */
 int peer_prepare(enum peer peer);
 pid_t peer_start(enum peer peer, int prepared);
+
+/* Whose calls a run counts. */
+const char *session_program(const struct settings *settings, const struct fault_case *kind,
+                            bool engine);
 
 /* symbols.c: FUNCTION at FILE:LINE of an address in a program, "?" for those that were not among
  * the records loaded before. */

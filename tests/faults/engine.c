@@ -25,7 +25,8 @@ void __wrap_start(const uint64_t *stack);
 long __real_entry_clone(uint64_t flags, void *stack, int32_t *parent_tid);
 long __wrap_entry_clone(uint64_t flags, void *stack, int32_t *parent_tid);
 
-long engine_fault(long number, uint64_t a, uint64_t b)
+/* Not inlined: the return address tells where the call is. */
+__attribute__((noinline)) long engine_fault(long number, uint64_t a, uint64_t b)
 {
     uint64_t detail = number == __NR_futex ? b : a;
     struct fault_stream *stream = &shared.engine.stream;
@@ -35,8 +36,8 @@ long engine_fault(long number, uint64_t a, uint64_t b)
     uint32_t call = __atomic_add_fetch(&stream->count, 1, __ATOMIC_SEQ_CST);
     if (call <= FAULT_ENGINE_RECORDS)
         shared.engine.records[call - 1] = (struct fault_record){
-            .site = (uint64_t)number * 65536 +
-                    (number == __NR_prctl || number == __NR_futex ? detail : 0),
+            .site = (uint64_t)__builtin_return_address(0) * 512 + (uint64_t)number,
+            .address = (uint64_t)__builtin_return_address(0),
             .function = (uint32_t)number,
             .detail = (int64_t)detail,
         };

@@ -164,6 +164,12 @@ static pid_t start(const struct session *session)
     execute(session);
 }
 
+const char *session_program(const struct settings *settings, const struct fault_case *kind,
+                            bool engine)
+{
+    return engine ? settings->engine : kind->image_tool ? settings->image_tool : settings->uhyve;
+}
+
 static int64_t now_ms(void)
 {
     struct timespec now;

@@ -34,7 +34,7 @@ static void read_place(FILE *answer, char *line, size_t size, struct place *plac
         if (!fgets(line, (int)size, answer))
             break;
         char *colon = strrchr(line, ':'), *slash = strrchr(line, '/');
-        if (found || !colon || strstr(line, "/include/"))
+        if (found || !colon || strstr(line, "/include/") || strstr(line, "/syscalls.h:"))
             continue;
         found = true;
         place->line = (unsigned)atoi(colon + 1);

@@ -94,6 +94,16 @@ static bool choose(struct run *run)
         run_word(run, "--profile=%s/profile.folded", run->directory);
     if (soak_chance(&run->random, 15))
         run_word(run, "--trace=summary");
+    if (geteuid() == 0 && soak_chance(&run->random, 20))
+        run_word(run, "--user=65534:65534");
+    if (soak_chance(&run->random, 20)) {
+        run_word(run, "-o");
+        run_word(run, "%s/output", run->directory);
+    }
+    if (soak_chance(&run->random, 20)) {
+        run_word(run, "--crash-dump");
+        run_word(run, "%s/core", run->directory);
+    }
     choose_guest(run);
     return debugged;
 }

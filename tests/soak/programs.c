@@ -194,7 +194,7 @@ static unsigned count_files(const char *path, char *found, size_t size, bool dee
     return count;
 }
 
-/* A run that is killed leaves its temporary directory, which the next run removes. */
+/* A run that is killed leaves its temporary directory, which the next run of that user removes. */
 static void report_files(const char *phase)
 {
     char name[120], found[600] = "", why[700];
@@ -240,8 +240,12 @@ static void clear_up(void)
 {
     char path[300];
 
-    snprintf(path, sizeof path, "%s/uhyve-%u", getenv("TMPDIR"), (unsigned)geteuid());
-    rmdir(path);
+    const unsigned users[] = {geteuid(), 65534};
+
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/uhyve-%u", getenv("TMPDIR"), users[i]);
+        rmdir(path);
+    }
     rmdir(getenv("TMPDIR"));
     rmdir(soak.work);
 }

@@ -141,6 +141,36 @@ static void a_shared_directory_must_be_ours(void **state)
     }
 }
 
+/* Root makes directories for somebody else, and can die before it has given them away. */
+static void unfinished_directories_are_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tempdir dir;
+    struct stat status;
+    char shared[120], path[200];
+
+    if (geteuid() != 0)
+        return;
+    fixture->options.uid = 1234;
+    snprintf(shared, sizeof shared, "%s/uhyve-1234", fixture->base);
+    mkdir(shared, 0700);
+    assert_int_equal(create(fixture, &dir), 0);
+    assert_int_equal(stat(shared, &status), 0);
+    assert_int_equal(status.st_uid, 1234);
+    snprintf(path, sizeof path, "%s/uhyve-0123456789abcdef0123456789abcdef", shared);
+    mkdir(path, 0700);
+    tempdir_remove(&dir);
+    assert_int_equal(create(fixture, &dir), 0);
+    assert_int_equal(count(shared), 1);
+    tempdir_remove(&dir);
+
+    /* What is not empty is something else. */
+    assert_int_equal(chown(shared, 0, 0), 0);
+    mkdir(path, 0700);
+    assert_int_equal(create(fixture, &dir), -EPERM);
+    assert_int_equal(count(shared), 1);
+}
+
 /* A process that dies leaves a directory, which the next one removes; not one that is in use, nor
  * anything with another name. */
 static void stale_directories_are_removed(void **state)
@@ -212,11 +242,9 @@ static void files_go_with_their_last_reference(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(directories_are_private),
-        TEST(a_place_can_be_given),
-        TEST(a_shared_directory_must_be_ours),
-        TEST(stale_directories_are_removed),
-        TEST(files_go_with_their_last_reference),
+        TEST(directories_are_private),         TEST(a_place_can_be_given),
+        TEST(a_shared_directory_must_be_ours), TEST(unfinished_directories_are_removed),
+        TEST(stale_directories_are_removed),   TEST(files_go_with_their_last_reference),
     };
     return cmocka_run_group_tests_name("tempdir", tests, NULL, NULL);
 }

@@ -168,8 +168,11 @@ static void set_up_memory(int control_fd)
 
     engine.ram_base = header->ram_base;
     engine.ram_size = header->ram_size;
+    /* Which is where the header is: until it is mapped again there is no telling what failed. */
+    engine.header = (void *)0;
     unmap_everything_else();
     map_fixed(3, DIRECT_CONTROL, DIRECT_PAGE_KINDS + engine.ram_size / DIRECT_PAGE, control_fd);
+    engine.header = header;
     map_fixed(3, DIRECT_RAM_VIEW, engine.ram_size, engine.ram_fd);
     map_fixed(3, DIRECT_STACKS, (uint64_t)header->cpu_count * ENGINE_STACK_SIZE, -1);
     engine.ram = (uint8_t *)DIRECT_RAM_VIEW;
