@@ -242,12 +242,9 @@ static void files_go_with_their_last_reference(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(directories_are_private),
-        TEST(a_place_can_be_given),
-        TEST(a_shared_directory_must_be_ours),
-        TEST(unfinished_directories_are_removed),
-        TEST(stale_directories_are_removed),
-        TEST(files_go_with_their_last_reference),
+        TEST(directories_are_private),         TEST(a_place_can_be_given),
+        TEST(a_shared_directory_must_be_ours), TEST(unfinished_directories_are_removed),
+        TEST(stale_directories_are_removed),   TEST(files_go_with_their_last_reference),
     };
     return cmocka_run_group_tests_name("tempdir", tests, NULL, NULL);
 }
