@@ -205,6 +205,21 @@ static void look_around(struct world *world)
     virtio_net_send(world->card);
 }
 
+/* Nobody holds a lock between two steps. */
+static void check_locks(struct world *world)
+{
+    pthread_mutex_t *const locks[] = {
+        &world->card->send.lock,       &world->card->receive.lock,
+        &world->card->virtio.lock,     &world->card->virtio.interrupt_lock,
+        &world->card->virtio.pci.lock,
+    };
+
+    for (size_t i = 0; i < sizeof locks / sizeof *locks; i++) {
+        require(pthread_mutex_trylock(locks[i]) == 0);
+        pthread_mutex_unlock(locks[i]);
+    }
+}
+
 static void run(struct world *world, struct input *input)
 {
     for (unsigned step = 0; step < STEPS_MAX && input->size; step++) {
@@ -236,6 +251,7 @@ static void run(struct world *world, struct input *input)
             look_around(world);
             break;
         }
+        check_locks(world);
     }
 }
 

@@ -33,6 +33,14 @@ static void check(const struct ram *ram, const struct iovec *iov, const struct v
     require(bytes == chain->out_bytes + chain->in_bytes);
 }
 
+/* The driver cannot have added more chains than the queue has entries. */
+static bool is_index_possible(const struct virtqueue *queue)
+{
+    uint16_t index;
+    memcpy(&index, queue->ram->host + (queue->driver - MEMORY_BASE) + 2, sizeof index);
+    return (uint16_t)(index - queue->next_avail) <= queue->size;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ram ram = {.base = MEMORY_BASE, .size = MEMORY_SIZE, .host = NULL};
@@ -55,7 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(virtqueue_enable(&queue));
     unsigned capacity = data[2] ? data[2] : VIRTQUEUE_SIZE_MAX;
     for (unsigned i = 0; i < data[1]; i++) {
+        bool possible = is_index_possible(&queue);
         int result = virtqueue_peek(&queue, 0, iov, capacity, &chain);
+        require(possible || result == -EIO);
         if (result != 1) {
             require(result == 0 || result == -ENOSPC || (result == -EIO && queue.broken));
             break;

@@ -11,27 +11,29 @@
 
 #define HUGE_PAGE (UINT64_C(2) << 20)
 
-static void *map(void *at, uint64_t size, int fd)
+static void *map(void *at, uint64_t size, int fd, int protection)
 {
     int flags = (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED) | (at ? MAP_FIXED : 0);
-    return mmap(at, size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE, fd, 0);
+    return mmap(at, size, protection, flags | MAP_NORESERVE, fd, 0);
 }
 
 /* Recent kernels align large mappings themselves; elsewhere ask for more and cut both ends off. */
 static void *map_aligned(uint64_t size, int fd)
 {
-    uint8_t *memory = map(NULL, size, fd);
+    const int usable = PROT_READ | PROT_WRITE;
+    uint8_t *memory = map(NULL, size, fd, usable);
     if (memory == MAP_FAILED || (uintptr_t)memory % HUGE_PAGE == 0)
         return memory;
     munmap(memory, size);
-    memory = map(NULL, size + HUGE_PAGE, -1);
+    /* Where a file is to be: room only, which a limit on data (RLIMIT_DATA) does not concern. */
+    memory = map(NULL, size + HUGE_PAGE, -1, fd < 0 ? usable : PROT_NONE);
     if (memory == MAP_FAILED)
         return memory;
     size_t head = -(uintptr_t)memory % HUGE_PAGE;
     if (head)
         munmap(memory, head);
     munmap(memory + head + size, HUGE_PAGE - head);
-    return fd < 0 ? memory + head : map(memory + head, size, fd);
+    return fd < 0 ? memory + head : map(memory + head, size, fd, usable);
 }
 
 /* A file that nobody can shrink, which would take memory away from under the VMM's feet. */

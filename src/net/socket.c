@@ -47,7 +47,8 @@ struct stream {
     int64_t connected_at; /* ms, monotonic */
     int64_t retry_at;
     int interval; /* ms: the next one; 0: it cannot be tried any more */
-    bool broken;  /* the user knows that there is no connection */
+    bool broken;  /* the user knows that there is no connection ... */
+    bool refused; /* ... and that it is not for want of a listener */
     struct log_limit complaints;
     bool stalled; /* the ring was full before the input was empty */
     size_t poll_index;
@@ -88,23 +89,39 @@ static void lose(struct stream *stream, const char *why)
     stream->retry_at = now + stream->interval;
 }
 
+/* Of errors that will pass by themselves nothing is said. */
+static void note_failure(struct stream *stream, int err)
+{
+    if (err == EIO) {
+        stream->interval = 0;
+        log_warn(stream->log,
+                 "the guest's network has ended: the process that connects to socket '%s' is gone",
+                 stream->path);
+    } else if (!stream->refused && err != ENOENT && err != ECONNREFUSED && err != EAGAIN) {
+        stream->refused = true;
+        log_warn(stream->log, "cannot connect to socket '%s' again: %s%s", stream->path,
+                 strerror(err),
+                 err == EACCES ? " (root's capabilities are given up: run the other side as the "
+                                 "user who runs uhyve)"
+                               : "");
+    }
+}
+
 static void try_again(struct stream *stream)
 {
     int64_t now = now_ms();
 
     if (!stream->interval || now < stream->retry_at)
         return;
-    stream->fd = connector_connect(&stream->connector);
+    int result = connector_connect(&stream->connector);
     stream->interval = 2 * stream->interval < RETRY_LONGEST ? 2 * stream->interval : RETRY_LONGEST;
     stream->retry_at = now + stream->interval;
-    if (stream->fd >= 0) {
+    if (result >= 0) {
+        stream->fd = result;
         stream->connected_at = now;
-    } else if (stream->fd == -EIO) {
-        stream->interval = 0;
-        log_warn(stream->log,
-                 "the guest's network has ended: the process that connects to socket "
-                 "'%s' is gone",
-                 stream->path);
+        stream->refused = false;
+    } else {
+        note_failure(stream, -result);
     }
 }
 

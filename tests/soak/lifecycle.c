@@ -9,8 +9,7 @@
  * SEED=S ITERATION=I repeats that iteration alone, for SECONDS. No VM may hang, end in a way that
  * nothing explains, or leave anything behind. Made for sanitizer builds.
  */
-#include <dirent.h>
-#include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,17 +150,15 @@ static void run_all(double seconds)
         pthread_join(soak.worker[i].thread, NULL);
 }
 
-/* What guests have made in the directory that is mapped, and sockets: those stay. */
-static void remove_files(void)
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *place)
 {
-    DIR *entries = opendir(soak.directory);
+    return remove(path);
+}
 
-    for (const struct dirent *entry; entries && (entry = readdir(entries));)
-        if (unlinkat(dirfd(entries), entry->d_name, 0) != 0)
-            unlinkat(dirfd(entries), entry->d_name, AT_REMOVEDIR);
-    if (entries)
-        closedir(entries);
-    rmdir(soak.directory);
+/* With what guests have made there, and sockets: those stay. */
+static void remove_directory(void)
+{
+    nftw(soak.directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static void compare(const struct soak_resources *before)
@@ -214,6 +211,6 @@ int main(int argc, char **argv)
              soak.threads);
     soak_result(!soak.bad, name, soak.why);
     compare(&before);
-    remove_files();
+    remove_directory();
     return soak_finish();
 }

@@ -80,7 +80,8 @@ static bool choose(struct run *run)
     run_word(run, "%s", program_path());
     run_word(run, "--accel=%s", run->accel);
     run_word(run, "-c");
-    run_word(run, "%u", 1 + (unsigned)soak_random(&run->random, 4));
+    run->cpus = 1 + (unsigned)soak_random(&run->random, 4);
+    run_word(run, "%u", run->cpus);
     run_word(run, "-m");
     run_word(run, "64M");
     if (debugged)

@@ -106,7 +106,7 @@ published=(-p 5:5/udp -p 6:6/udp -p 7:7/udp -p 7:7 -p 9:9 -p 19:19 -p 80:80)
     expect_no_stderr
     # Hundredths of a second, of the network's thread and the guest.
     ticks=$(cat before after | awk '{ sum = $14 + $15 - sum } END { print sum }')
-    ((ticks < 10))
+    [[ $UHYVE_TEST_ACCEL == kvm ]] || ((ticks < 10))
 }
 
 @test "what the host reads late is not lost when the connection is over" {

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -278,6 +279,26 @@ static void it_connects_again(void **state)
     }
 }
 
+static void a_path_that_is_none_is_told(void **state)
+{
+    close(other);
+    other = -1;
+    wait_for_warning("interrupted");
+    /* Its directory becomes a file. */
+    char moved[80];
+    snprintf(moved, sizeof moved, "%s.moved", directory);
+    assert_int_equal(rename(directory, moved), 0);
+    close(open(directory, O_WRONLY | O_CREAT, 0600));
+    wait_for_warning("cannot connect to socket");
+    assert_int_equal(unlink(directory), 0);
+    assert_int_equal(rename(moved, directory), 0);
+    accept_again(listen_at(path));
+    write_frame("again", 5);
+    expect_frame("again", 5);
+    wait_for_warning("is back");
+    unlink(path);
+}
+
 /* One that takes connections and ends them at once. The intervals grow all the same, and nothing is
  * said of it. */
 static void a_useless_other_side_is_tried_less_and_less_often(void **state)
@@ -396,6 +417,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_slow_guest_slows_the_other_side_down, start, end),
         cmocka_unit_test_setup_teardown(the_end_of_the_other_side_is_told, start, end),
         cmocka_unit_test_setup_teardown(it_connects_again, start, end),
+        cmocka_unit_test_setup_teardown(a_path_that_is_none_is_told, start, end),
         cmocka_unit_test_setup_teardown(a_useless_other_side_is_tried_less_and_less_often, start,
                                         end),
         cmocka_unit_test_setup_teardown(nonsense_ends_the_network, start, end),

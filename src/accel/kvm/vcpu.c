@@ -12,9 +12,13 @@
 
 #include "accel/kvm/kvm.h"
 #include "util/error.h"
+#include "util/thread.h"
 
 #define MSR_IA32_MISC_ENABLE     0x1a0
 #define MISC_ENABLE_FAST_STRINGS 1
+
+/* How often to enter again when KVM says so: some microseconds each. */
+#define AGAIN_MAX 10000
 
 static int failed(struct uhyve_error *error, unsigned index, const char *what)
 {
@@ -234,10 +238,14 @@ static bool enter(struct accel_vcpu *vcpu, struct accel_exit *exit)
         exit_failed(exit, "KVM cannot step the CPU: %s", strerror(-err));
         return false;
     }
-    while (ioctl(vcpu->fd, KVM_RUN, 0) != 0) {
-        if (errno == EAGAIN)
+    for (unsigned tries = 0; ioctl(vcpu->fd, KVM_RUN, 0) != 0; tries++) {
+        /* With the first entry KVM may start a thread of its own, for which there may be a limit.
+         */
+        if (errno == EAGAIN && tries < AGAIN_MAX)
             continue;
-        if (errno == EINTR) {
+        if (errno == EAGAIN) {
+            exit_failed(exit, "KVM cannot run the CPU: %s (" THREAD_REMEDY ")", strerror(errno));
+        } else if (errno == EINTR) {
             /* Ordered before the caller's look at why it was kicked: a kick that this overwrites is
              * not missed. */
             __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);

@@ -63,15 +63,19 @@ static void disable_exits(struct accel_vm *vm)
 }
 
 /* For a new VM the kernel starts a thread of its own, and does not if a signal is pending: EINTR.
- * The signals of the caller come a moment later. */
+ * The signals of the caller come a moment later. SIGSTOP cannot be blocked. */
 static int create_undisturbed(int kvm_fd)
 {
     sigset_t all, old;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+    int fd;
+    while ((fd = ioctl(kvm_fd, KVM_CREATE_VM, 0)) < 0 && errno == EINTR)
+        ;
+    int err = errno;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+    errno = err;
     return fd;
 }
 
