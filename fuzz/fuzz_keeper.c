@@ -62,6 +62,12 @@ static void prepare(void)
         open_root("b", true, &roots[1]);
         atexit(remove_top);
     }
+    /* What requests may have made of it. */
+    static const char *const names[] = {"a/f", "a/s/f", "a/s"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (unlinkat(base, names[i], 0) != 0)
+            unlinkat(base, names[i], AT_REMOVEDIR);
+    mkdirat(base, "a/s", 0700);
     put("a/f", "inside");
     put("a/s/f", "inside");
 }

@@ -102,14 +102,15 @@ static int expand(struct walk *walk, const char *name)
         return -EXDEV;
     if (++walk->links > LINKS_MAX)
         return -ELOOP;
-    size = snprintf(joined, sizeof joined, "%s/%s", target, walk->pending);
+    size = snprintf(joined, sizeof joined, "%s%s", target, walk->pending);
     if (size < 0 || (size_t)size >= sizeof walk->pending)
         return -ENAMETOOLONG;
     memcpy(walk->pending, joined, (size_t)size + 1);
     return 1;
 }
 
-/* Take the first component off what is pending. False if there is none. */
+/* Take the first component off what is pending, up to the slash behind it: with one, also at the
+ * end, it must be a directory and is not the last. False if there is none. */
 static bool take(struct walk *walk, char *name, bool *last)
 {
     const char *start = walk->pending + strspn(walk->pending, "/");
@@ -120,7 +121,7 @@ static bool take(struct walk *walk, char *name, bool *last)
         return false;
     memcpy(name, start, size);
     name[size] = '\0';
-    *last = rest[strspn(rest, "/")] == '\0';
+    *last = *rest == '\0';
     memmove(walk->pending, rest, strlen(rest) + 1);
     return true;
 }
