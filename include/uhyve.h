@@ -16,8 +16,8 @@
  *
  * Several VMs may exist and run in one process at the same time. The library never exits the
  * process, writes only to the file descriptors it was given, and tells what it has to say through
- * params.message. It installs one signal handler, for the real-time signal SIGRTMIN+2, with which
- * it interrupts its own threads.
+ * params.message. It installs one signal handler, for SIGSTKFLT, with which it interrupts its own
+ * threads.
  *
  * Threads: uhyve_run runs virtual CPU 0 on the calling thread and starts one thread for each
  * further CPU. uhyve_stop may be called from any thread and from a signal handler while the VM

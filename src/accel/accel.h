@@ -20,8 +20,9 @@
 #include "util/log.h"
 
 /* Interrupts a thread in guest mode or in a blocking host call. Its handler does nothing; see
- * vm/vcpu.c. */
-#define ACCEL_KICK_SIGNAL (SIGRTMIN + 2)
+ * vm/vcpu.c. Linux itself never raises this one. No real-time signal: these get lost where the
+ * user's limit on pending signals is reached. */
+#define ACCEL_KICK_SIGNAL SIGSTKFLT
 
 enum accel_exit_kind {
     ACCEL_EXIT_IO,          /* port I/O: one instruction, `count` elements of `size` bytes */

@@ -8,7 +8,7 @@
 #include "debugger.h"
 #include "lifecycle.h"
 
-#define LIBRARY_SIGNAL (SIGRTMIN + 2) /* uhyve.h */
+#define LIBRARY_SIGNAL SIGSTKFLT /* uhyve.h */
 #define ENGINES        32
 
 static _Thread_local struct uhyve_vm *handled;

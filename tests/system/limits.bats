@@ -159,11 +159,11 @@ limited() {
     done
 }
 
-@test "too few processes: one message each, until there are enough" {
-    skip_if_sanitized
-    ((EUID == 0)) || skip "others' processes of this user count, too: needs root to become somebody else"
+# Prepare for being another user, who has no other processes: sets $script and $as for `mounted`, and
+# $place, where program, guests and a directory for temporary files are his.
+become_somebody() {
     need_mounts
-    local n script=: as=(setpriv --reuid 65531 --regid 65531 --clear-groups --inh-caps=-all)
+    script=: as=(setpriv --reuid 65531 --regid 65531 --clear-groups --inh-caps=-all)
     # /dev/kvm may be root's.
     # shellcheck disable=SC2016
     [[ $UHYVE_TEST_ACCEL != kvm ]] || script='mount -t tmpfs -o dev none . && cp -a /dev/kvm "$0/place/kvm" &&
@@ -171,12 +171,39 @@ limited() {
     place=$(mktemp -d /tmp/uhyve-limits-XXXXXX)
     chmod 755 "$place"
     cp "$UHYVE" "$(guest hello-v2)" "$place"
+    name=$(basename "$(guest hello-v2)")
     mkdir "$place/tmp"
     chown 65531 "$place/tmp"
     export TMPDIR=$place/tmp
+}
+
+# The limit counts all signals of the user.
+@test "too few pending signals are one message, and never a guest that does not end" {
+    skip_if_sanitized
+    ((EUID == 0)) || skip "others' signals of this user count, too: needs root to become somebody else"
+    become_somebody
+    local n worked=
+    # The guest's first CPU ends it while the others wait or compute: they have to be driven out.
+    for ((n = 0; n < 8; n++)); do
+        mounted "$script" "${as[@]}" prlimit --sigpending=$n "$place/uhyve" -c 3 "$place/$name"
+        if [[ $UHYVE_TEST_ACCEL == kvm ]] || ((status == 0)); then
+            expect_hello
+            worked=1
+        else
+            expect_status 125
+            expect_advice 'Resource temporarily unavailable.*ulimit -u, -i'
+        fi
+    done
+    rm -rf "$place"
+    [[ -n $worked ]]
+}
+
+@test "too few processes: one message each, until there are enough" {
+    skip_if_sanitized
+    ((EUID == 0)) || skip "others' processes of this user count, too: needs root to become somebody else"
+    become_somebody
     for ((n = 1; n < 20; n++)); do
-        mounted "$script" "${as[@]}" prlimit --nproc=$n "$place/uhyve" -c 3 \
-            "$place/$(basename "$(guest hello-v2)")"
+        mounted "$script" "${as[@]}" prlimit --nproc=$n "$place/uhyve" -c 3 "$place/$name"
         ((status != 0)) || break
         if ((status == 134)); then # KVM starts a thread with the first entry
             expect_stderr_line '^uhyve: error: the guest crashed: KVM cannot run the CPU: Resource temporarily unavailable \(.*ulimit -u'
