@@ -57,8 +57,8 @@
 
 _Static_assert(sizeof(struct trampoline_state) <= DIRECT_PAGE, "a state has one page");
 
-/* The signal that interrupts guest code in the engine: SIGSTKFLT, see accel.h. Several that wait are
- * one; what they are for is in shared memory. */
+/* The signal that interrupts guest code in the engine: SIGSTKFLT, see accel.h. Several that wait
+ * are one; what they are for is in shared memory. */
 #define DIRECT_KICK_SIGNAL 16
 
 /* What a page of RAM holds, as far as execution is concerned. */
