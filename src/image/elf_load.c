@@ -29,6 +29,27 @@ static int bad_relocation(const struct loaded *loaded, uint64_t index, const cha
                      loaded->image->path, (unsigned long long)index, what);
 }
 
+static Elf64_Rela read_relocation(const struct loaded *loaded, uint64_t offset)
+{
+    Elf64_Rela rela;
+
+    memcpy(&rela, loaded->data + offset, sizeof rela);
+    return rela;
+}
+
+static Elf64_Sym read_symbol(const struct loaded *loaded, uint64_t offset)
+{
+    Elf64_Sym symbol;
+
+    memcpy(&symbol, loaded->data + offset, sizeof symbol);
+    return symbol;
+}
+
+static void write_word(const struct loaded *loaded, uint64_t offset, uint64_t value)
+{
+    memcpy(loaded->data + offset, &value, sizeof value);
+}
+
 /* Value of a symbol for ABS64 and GLOB_DAT. *undefined is set for a weak symbol without definition.
  */
 static int symbol_value(const struct loaded *loaded, uint64_t index, uint32_t symbol,
@@ -41,7 +62,7 @@ static int symbol_value(const struct loaded *loaded, uint64_t index, uint32_t sy
         checked_add(loaded->elf->symtab, (uint64_t)symbol * sizeof entry, &offset) ||
         !range_inside(offset, sizeof entry, loaded->elf->size))
         return bad_relocation(loaded, index, "names a symbol that does not exist", error);
-    memcpy(&entry, loaded->data + offset, sizeof entry);
+    entry = read_symbol(loaded, offset);
     *undefined = entry.st_shndx == SHN_UNDEF && ELF64_ST_BIND(entry.st_info) == STB_WEAK;
     if (entry.st_shndx == SHN_UNDEF && !*undefined && symbol != 0)
         return bad_relocation(loaded, index, "names an undefined symbol", error);
@@ -52,37 +73,31 @@ static int symbol_value(const struct loaded *loaded, uint64_t index, uint32_t sy
 static int relocate_one(const struct loaded *loaded, uint64_t index, const Elf64_Rela *rela,
                         struct uhyve_error *error)
 {
-    uint64_t value = 0;
+    uint64_t offset = rela->r_offset, value = 0;
+    uint32_t type = ELF64_R_TYPE(rela->r_info);
     bool undefined = false;
 
-    if (!range_inside(rela->r_offset, sizeof value, loaded->elf->size))
+    if (!range_inside(offset, sizeof value, loaded->elf->size))
         return bad_relocation(loaded, index, "points outside the kernel", error);
-    switch (ELF64_R_TYPE(rela->r_info)) {
-    case R_X86_64_RELATIVE:
-        break;
-    case R_X86_64_GLOB_DAT:
-        if (rela->r_addend != 0)
+    if (type != R_X86_64_RELATIVE) {
+        if (type != R_X86_64_GLOB_DAT && type != R_X86_64_64)
+            return bad_relocation(loaded, index, "has a type that Hermit kernels do not use",
+                                  error);
+        if (type == R_X86_64_GLOB_DAT && rela->r_addend != 0)
             return bad_relocation(loaded, index, "has an addend where none is allowed", error);
-        __attribute__((fallthrough));
-    case R_X86_64_64: {
         int err = symbol_value(loaded, index, ELF64_R_SYM(rela->r_info), &value, &undefined, error);
         if (err)
             return err;
-        break;
     }
-    default:
-        return bad_relocation(loaded, index, "has a type that Hermit kernels do not use", error);
-    }
-    uint8_t *target = loaded->data + rela->r_offset;
     if (undefined) {
         static const uint8_t zero[sizeof value];
-        if (memcmp(target, zero, sizeof zero) != 0)
+        if (memcmp(loaded->data + offset, zero, sizeof zero) != 0)
             return bad_relocation(loaded, index, "is for an undefined weak symbol, but not zero",
                                   error);
         return 0;
     }
     value += loaded->address + (uint64_t)rela->r_addend; /* wraps, as specified */
-    memcpy(target, &value, sizeof value);
+    write_word(loaded, offset, value);
     return 0;
 }
 
@@ -93,9 +108,9 @@ static int relocate(const struct loaded *loaded, struct uhyve_error *error)
     if (elf->rela_size && !range_inside(elf->rela, elf->rela_size, elf->size))
         return bad_relocation(loaded, 0, "cannot be read: the table is outside the kernel", error);
     uint64_t count = elf->rela_size / sizeof(Elf64_Rela);
+    //@ loop assigns i, loaded->data[0 .. elf->size - 1]; loop variant count - i;
     for (uint64_t i = 0; i < count; i++) {
-        Elf64_Rela rela;
-        memcpy(&rela, loaded->data + elf->rela + i * sizeof rela, sizeof rela);
+        Elf64_Rela rela = read_relocation(loaded, elf->rela + i * sizeof rela);
         int err = relocate_one(loaded, i, &rela, error);
         if (err)
             return err;
@@ -106,10 +121,17 @@ static int relocate(const struct loaded *loaded, struct uhyve_error *error)
 int elf_load(const struct elf *elf, const struct image *image, uint8_t *to, uint64_t address,
              struct uhyve_error *error)
 {
+    //@ loop assigns i, to[0 .. elf->size - 1]; loop variant elf->load_count - i;
     for (size_t i = 0; i < elf->load_count; i++) {
         const struct elf_load *load = &elf->load[i];
-        int err = image_read(image, load->offset, to + (load->vaddr - elf->start), load->filesz,
-                             "segments", error);
+        uint64_t at;
+        /* elf_read has made sure of it; checked here, this can be proved without. */
+        if (checked_sub(load->vaddr, elf->start, &at) || !range_inside(at, load->filesz, elf->size))
+            return error_set(error, UHYVE_STATUS_BAD_IMAGE, ENOEXEC,
+                             "image '%s' cannot be booted: a segment is outside the kernel (the "
+                             "file is corrupt, build or copy it again)",
+                             image->path);
+        int err = image_read(image, load->offset, to + at, load->filesz, "segments", error);
         if (err)
             return err;
     }

@@ -142,15 +142,29 @@ static void __attribute__((noreturn)) run(const struct helper_job *job, int sock
  * concerned: it calls nothing that takes one. That is more than sanitizers can promise, whose
  * runtime must know of the copy.
  *
+ * Signals are blocked: Linux hands a SIGSTOP for the process group on to a process that is just
+ * being made, but takes it back at SIGCONT only if that is not ignored by the maker, and what is
+ * blocked is not. The copy would stay stopped.
+ *
  * No signal at its end: the program's own handling of children must not notice this one.
  */
 static pid_t copy_process(void)
 {
+    sigset_t all, old;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
 #ifdef UHYVE_SANITIZED
-    return fork();
+    pid_t pid = fork();
 #else
-    return (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+    pid_t pid = (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
 #endif
+    if (pid != 0) {
+        int err = errno;
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        errno = err;
+    }
+    return pid;
 }
 
 int helper_start(struct helper *helper, const struct helper_job *job)

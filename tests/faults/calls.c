@@ -378,6 +378,7 @@ SIMPLE(void *, __sched_cpualloc, NULL, count, (size_t count), (count))
 SIMPLE(int, sched_getaffinity, -1, 0, (pid_t pid, size_t size, cpu_set_t *set), (pid, size, set))
 SIMPLE(int, sched_setaffinity, -1, 0, (pid_t pid, size_t size, const cpu_set_t *set),
        (pid, size, set))
+SIMPLE(pid_t, fork, -1, 0, (void), ())
 SIMPLE(pid_t, waitpid, -1, pid, (pid_t pid, int *status, int options), (pid, status, options))
 SIMPLE(int, waitid, -1, pid, (idtype_t type, id_t pid, siginfo_t *info, int options),
        (type, pid, info, options))

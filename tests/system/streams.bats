@@ -95,7 +95,7 @@ closed=("<&-" ">&-" "2>&-" "<&- >&-" "<&- 2>&-" ">&- 2>&-" "<&- >&- 2>&-")
 
 @test "a reader that is gone is one error, whatever is done with SIGPIPE" {
     exec {gone}> >(exec true)
-    wait $!
+    wait $! || true # the shell may know already, and says then that it has no such child
     for action in default ignore; do
         [[ $action == default ]] || trap '' PIPE
         for generation in v1 v2; do

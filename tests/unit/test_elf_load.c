@@ -227,6 +227,22 @@ static void file_that_shrinks_after_the_check_is_noticed(void **state)
     assert_non_null(strstr(error.message, "truncated"));
 }
 
+/* elf_read never gives one; elf_load does not rely on that. */
+static void segments_outside_the_kernel_are_refused(void **state)
+{
+    struct image image = builder_image(&builder);
+    struct elf elf;
+    assert_int_equal(elf_read(&image, &elf, &error), 0);
+    for (int below = 0; below <= 1; below++) {
+        struct elf wrong = elf;
+        wrong.load[0].vaddr = below ? elf.start - 1 : elf.start + elf.size;
+        memset(&error, 0, sizeof error);
+        assert_true(elf_load(&wrong, &image, memory.kernel, ADDRESS, &error) < 0);
+        assert_int_equal(error.status, UHYVE_STATUS_BAD_IMAGE);
+        assert_non_null(strstr(error.message, "outside the kernel"));
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, start)
 
 int main(void)
@@ -244,6 +260,7 @@ int main(void)
         TEST(targets_must_be_inside_the_kernel),
         TEST(table_must_be_inside_the_kernel),
         TEST(table_may_rewrite_itself),
+        TEST(segments_outside_the_kernel_are_refused),
         TEST(file_that_shrinks_after_the_check_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
