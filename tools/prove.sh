@@ -40,10 +40,18 @@ field() {
         END { gsub(/^ +| +$/, "", text); gsub(/ +/, " ", text); print text }' "$2"
 }
 
-# wp FILE OPTION...: every goal is proved.
+# wp FILE OPTION...: every goal is proved, by one prover or with both.
 wp() {
+    wp_with cvc4 2 "$@" || wp_with cvc4,z3 10 "$@"
+}
+
+# wp_with PROVERS SECONDS FILE OPTION...
+wp_with() {
+    local provers=$1 seconds=$2
+    shift 2
+    : >"$log"
     "${frama_c[@]}" "$1" -wp -wp-rte -wp-model Typed+Cast \
-        -wp-literals -wp-prover cvc4,z3 -wp-timeout 10 -wp-par 2 "${@:2}" || return
+        -wp-literals -wp-prover "$provers" -wp-timeout "$seconds" -wp-par 2 "${@:2}" || return
     grep -Eq '^\[wp\] Proved goals: +([1-9][0-9]*) / \1$' "$log"
 }
 
@@ -90,14 +98,31 @@ explain() {
 files=("${@/%/.c}")
 [[ $# -gt 0 ]] || files=(prove/*.c)
 echo "1..${#files[@]}"
+
+# prove_next FILE: in the background, with at most as many others as there are processors.
+prove_next() {
+    local name log
+    name=$(basename "$1" .c)
+    log=$logs/$name.log
+    while (($(jobs -rp | wc -l) >= $(nproc))); do
+        wait -n
+    done
+    : >"$log"
+    { prove "prove/$name.c" >>"$log" 2>&1 && echo 0 || echo 1; } >"$logs/$name.status" &
+}
+
+for file in "${files[@]}"; do
+    prove_next "$file"
+done
+wait
 for i in "${!files[@]}"; do
     name=$(basename "${files[i]}" .c)
-    file=prove/$name.c log=$logs/$name.log text="$name, within: $(field within "$file")"
-    if prove "$file" >"$log" 2>&1; then
+    text="$name, within: $(field within "prove/$name.c")"
+    if [[ $(<"$logs/$name.status") == 0 ]]; then
         echo "ok $((i + 1)) - $text"
     else
         echo "not ok $((i + 1)) - $text"
-        explain "$log" | sed 's/^/# /'
+        explain "$logs/$name.log" | sed 's/^/# /'
         failed=1
     fi
 done
