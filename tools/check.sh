@@ -8,7 +8,7 @@
 # fails shows the failed tests or the end of its log. The last line gives the sum over all test
 # cases. The exit status is 0 only if tests ran and none failed.
 #
-# Environment: FUZZ_SECONDS for each fuzz target (4); WERROR=false lets warnings pass, for compilers
+# Environment: FUZZ_SECONDS for each fuzz target (3); WERROR=false lets warnings pass, for compilers
 # newer than the code; UHYVE_TEST_IMAGES as in tests/system/helpers.bash.
 set -uo pipefail
 
@@ -170,7 +170,7 @@ group_tsan() {
 
 group_fuzz() {
     CC=clang step build-fuzz build build-fuzz -Dfuzz=enabled -Db_sanitize=address,undefined \
-        -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-4}"
+        -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-3}"
 }
 
 prove() {

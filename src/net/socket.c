@@ -195,6 +195,12 @@ static bool parse_input(struct stream *stream)
     return true;
 }
 
+static void take_input(struct stream *stream)
+{
+    if (!parse_input(stream))
+        lose(stream, "what comes is not frames with their lengths");
+}
+
 static void read_input(struct stream *stream)
 {
     struct stream_buffer *in = &stream->in;
@@ -208,8 +214,7 @@ static void read_input(struct stream *stream)
     }
     note_connection(stream);
     in->end += (size_t)size;
-    if (!parse_input(stream))
-        lose(stream, "what comes is not frames with their lengths");
+    take_input(stream);
 }
 
 /* Put frames of the guest into the output as long as there is room. False if there are none. */
@@ -261,8 +266,8 @@ static void stream_work(struct pump *pump)
     if (stream->fd < 0)
         try_again(stream);
     if (!pump->choked && stream->stalled)
-        parse_input(stream);
-    if (!pump->choked && !stream->stalled && events & ~POLLOUT)
+        take_input(stream);
+    if (stream->fd >= 0 && !pump->choked && !stream->stalled && events & ~POLLOUT)
         read_input(stream);
     if (stream->fd >= 0) {
         write_output(stream);
