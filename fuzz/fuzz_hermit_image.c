@@ -38,7 +38,7 @@ static void keep_libraries(void)
     static struct library_zstd zstd;
     struct uhyve_error error;
 
-    if (archive.library)
+    if (archive.handle)
         return;
     require(library_archive_load(&archive, "", &error) == 0);
     require(library_zlib_load(&zlib, "", &error) == 0);

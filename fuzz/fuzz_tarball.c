@@ -271,7 +271,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct text tar = {0};
     bool certain = true, end = !size || !(bytes[0] & KIND_NO_END);
 
-    if (!library.library) /* so that it is not loaded anew for each input */
+    if (!library.handle) /* so that it is not loaded anew for each input */
         require(library_archive_load(&library, "", &error) == 0);
     entry_count = 0;
     while (input.size && entry_count < ENTRIES_MAX) {

@@ -65,7 +65,7 @@ int library_archive_load(struct library_archive *archive, const char *path,
         {"archive_entry_hardlink", (void **)&archive->entry_hardlink},
         {"archive_entry_size", (void **)&archive->entry_size},
     };
-    return load(&archive->library, &library, functions, sizeof functions / sizeof *functions, path,
+    return load(&archive->handle, &library, functions, sizeof functions / sizeof *functions, path,
                 error);
 }
 
@@ -78,7 +78,7 @@ int library_zlib_load(struct library_zlib *zlib, const char *path, struct uhyve_
         {"inflate", (void **)&zlib->inflate},
         {"inflateEnd", (void **)&zlib->end},
     };
-    return load(&zlib->library, &library, functions, sizeof functions / sizeof *functions, path,
+    return load(&zlib->handle, &library, functions, sizeof functions / sizeof *functions, path,
                 error);
 }
 
@@ -93,12 +93,12 @@ int library_zstd_load(struct library_zstd *zstd, const char *path, struct uhyve_
         {"ZSTD_isError", (void **)&zstd->is_error},
         {"ZSTD_getErrorName", (void **)&zstd->error_name},
     };
-    return load(&zstd->library, &library, functions, sizeof functions / sizeof *functions, path,
+    return load(&zstd->handle, &library, functions, sizeof functions / sizeof *functions, path,
                 error);
 }
 
-void library_unload(void *library)
+void library_unload(void *handle)
 {
-    if (library)
-        dlclose(library);
+    if (handle)
+        dlclose(handle);
 }

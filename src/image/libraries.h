@@ -16,7 +16,7 @@
 #include "uhyve.h"
 
 struct library_archive {
-    void *library;
+    void *handle;
     __typeof__(archive_read_new) *read_new;
     __typeof__(archive_read_free) *read_free;
     __typeof__(archive_read_support_format_tar) *support_tar;
@@ -33,7 +33,7 @@ struct library_archive {
 };
 
 struct library_zlib {
-    void *library;
+    void *handle;
     __typeof__(inflateInit2_) *init;
     __typeof__(inflateReset) *reset;
     __typeof__(inflate) *inflate;
@@ -41,7 +41,7 @@ struct library_zlib {
 };
 
 struct library_zstd {
-    void *library;
+    void *handle;
     __typeof__(ZSTD_createDStream) *create;
     __typeof__(ZSTD_freeDStream) *destroy;
     __typeof__(ZSTD_decompressStream) *decompress;
@@ -58,7 +58,7 @@ int library_archive_load(struct library_archive *archive, const char *path,
 int library_zlib_load(struct library_zlib *zlib, const char *path, struct uhyve_error *error);
 int library_zstd_load(struct library_zstd *zstd, const char *path, struct uhyve_error *error);
 
-/* `library` is that of the table; its functions must not be called any more. */
-void library_unload(void *library);
+/* `handle` is that of the table; its functions must not be called any more. */
+void library_unload(void *handle);
 
 #endif

@@ -253,7 +253,7 @@ static int read_archive(struct reader *reader)
     if (!err)
         err = read_entries(reader);
     reader->library.read_free(reader->archive);
-    library_unload(reader->library.library);
+    library_unload(reader->library.handle);
     return err;
 }
 

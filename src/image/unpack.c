@@ -189,7 +189,7 @@ static int unpack_gzip(struct unpack *unpack)
             err = read_input(unpack);
     }
     zlib.end(&stream);
-    library_unload(zlib.library);
+    library_unload(zlib.handle);
     return err || ended ? err : error_truncated(unpack);
 }
 
@@ -233,7 +233,7 @@ static int unpack_zstd(struct unpack *unpack)
             err = read_input(unpack);
     }
     zstd.destroy(stream);
-    library_unload(zstd.library);
+    library_unload(zstd.handle);
     return err || !hint ? err : error_truncated(unpack);
 }
 
