@@ -185,7 +185,7 @@ LABEL(several)
     loop 1b
     DONE
 LABEL(several_function)
-    addps %xmm1, %xmm1 /* the emulator does not know it */
+    fnstcw 80(%rdi) /* the emulator does not know it; the page may be watched as well */
 LABEL(several_next)
     movq $1, 64(%rdi)
 LABEL(several_watched)

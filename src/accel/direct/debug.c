@@ -7,8 +7,12 @@
  * is executed for the first time.
  */
 #include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "accel/direct/direct.h"
 #include "arch/x86_64/paging.h"
@@ -43,25 +47,33 @@ static void exchange_trap(uint8_t *byte, uint8_t original)
 
 /* A vCPU that has closed the gate executes one instruction. It could not be waited for longer: the
  * engine may be in the hands of the guest. */
-static void wait_for_gate(const struct accel_vm *vm)
+static void close_gate(const struct accel_vm *vm)
 {
     for (unsigned i = 0; i < GATE_WAITS; i++) {
-        if (!__atomic_load_n(&vm->header->gate, __ATOMIC_SEQ_CST))
+        uint32_t holder = 0;
+        if (__atomic_compare_exchange_n(&vm->header->gate, &holder, DIRECT_GATE_VMM, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             return;
         nanosleep(&(struct timespec){.tv_nsec = GATE_WAIT_NS}, NULL);
     }
 }
 
-/* In this order: see lift_byte in engine/lift.c. The site goes last, or a vCPU that has just met
- * the trap would not know what it stands for. */
+static void open_gate(const struct accel_vm *vm)
+{
+    __atomic_store_n(&vm->header->gate, 0, __ATOMIC_SEQ_CST);
+    syscall(SYS_futex, &vm->header->gate, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+/* With the gate closed no vCPU has the trap out of the way, to put it back later. The site goes
+ * last, or a vCPU that has just met the trap would not know what it stands for. */
 static void put_original_back(struct accel_vm *vm, struct code_break *at)
 {
-    uint8_t *byte = ram_at(vm->ram, at->gpa, 1), original = original_byte(vm, at);
+    uint8_t original = original_byte(vm, at);
 
-    exchange_trap(byte, original);
-    wait_for_gate(vm);
-    exchange_trap(byte, original);
+    close_gate(vm);
+    exchange_trap(ram_at(vm->ram, at->gpa, 1), original);
     code_remove_site(vm, at->gpa);
+    open_gate(vm);
     at->inserted = false;
 }
 
@@ -132,8 +144,10 @@ int direct_vcpu_set_debug(struct accel_vcpu *vcpu, const struct accel_debug *deb
     vcpu->debug = *debug;
     for (unsigned i = 0; i < ACCEL_HARDWARE_BREAKPOINTS; i++) {
         const struct accel_hardware_breakpoint *slot = &debug->slot[i];
-        done = acquire(vcpu, i) && done;
+        /* First told, then inserted: another vCPU that meets the trap looks whose it is. */
         shared->slot[i] = (struct direct_breakpoint){slot->address, slot->kind, slot->size};
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        done = acquire(vcpu, i) && done;
     }
     shared->enabled = debug->enabled;
     shared->step = debug->step;

@@ -146,6 +146,10 @@ struct direct_msrs {
 
 #define DIRECT_BREAKPOINTS 4
 
+/* direct_header.gate is 0 while it is open, else it tells who has closed it: the number of a vCPU
+ * and 1, or the VMM. */
+#define DIRECT_GATE_VMM UINT32_MAX
+
 /* As in accel.h. */
 enum direct_breakpoint_kind {
     DIRECT_BREAK_NONE,
@@ -248,7 +252,7 @@ struct direct_header {
     int32_t pid;             /* set by the engine */
     uint32_t threads_ready, threads_released; /* the engine's own: futexes of its start */
     uint32_t debugged;                        /* accel_vm_config.debugged */
-    uint32_t gate;                            /* the engine's own: a futex of lift.c */
+    uint32_t gate;                            /* futex, see engine/lift.c and debug.c */
 
     /* Set by the VMM at any time, values before counts. */
     uint32_t site_count;

@@ -121,10 +121,16 @@ static bool is_stuck(struct cpu *cpu)
 
     for (unsigned i = 0; i < X86_GPR_COUNT; i++)
         digest = (digest << 7 | digest >> 57) ^ cpu->state->gpr[i];
-    if (digest != cpu->stuck_registers)
+    if (digest != cpu->stuck_registers || cpu->shared->traps != cpu->stuck_traps + 1)
         cpu->stuck = 0;
     cpu->stuck_registers = digest;
+    cpu->stuck_traps = cpu->shared->traps;
     return ++cpu->stuck > STUCK_MAX;
+}
+
+static bool is_trap(uint64_t gpa, uint8_t *original)
+{
+    return *(volatile uint8_t *)ram_view(gpa, 1) == DIRECT_TRAP && mmu_find_site(gpa, original);
 }
 
 bool debug_passes(struct cpu *cpu, const struct insn *insn, enum result *result)
@@ -135,10 +141,11 @@ bool debug_passes(struct cpu *cpu, const struct insn *insn, enum result *result)
     *result = RESULT_UNKNOWN;
     if (!mmu_translate(cpu, cpu->state->rip, ACCESS_EXECUTE, &t) || !ram_view(t.gpa, 1))
         return false;
-    if (*(volatile uint8_t *)ram_view(t.gpa, 1) != DIRECT_TRAP || !mmu_find_site(t.gpa, &original))
+    if (!is_trap(t.gpa, &original))
         return !is_stuck(cpu);
+    /* The VMM tells of a breakpoint before it puts the trap there, and until it has removed it. */
     if (!is_breakpoint(cpu->state->rip))
-        return false;
+        return !is_trap(t.gpa, &original) && !is_stuck(cpu);
     if (insn)
         *result = execute_run(cpu, insn);
     if (*result == RESULT_UNKNOWN)

@@ -145,7 +145,9 @@ struct cpu {
     struct direct_breakpoint slots[DIRECT_BREAKPOINTS]; /* the VMM's, as of the last resume */
     struct lifted lifted[LIFTED_MAX];
     unsigned lifted_count;
+    uint64_t lifted_rip;      /* of the instruction that they are in the way of */
     uint64_t stuck_registers; /* a digest of those with which the same fault came again and again */
+    uint64_t stuck_traps;     /* direct_vcpu.traps at the last of them */
     unsigned stuck;           /* so often */
 };
 

@@ -3,6 +3,7 @@
 #include <linux/futex.h>
 
 #include "accel/direct/engine/debug.h"
+#include "accel/direct/engine/lift.h"
 #include "accel/direct/engine/memory.h"
 #include "accel/direct/engine/operand.h"
 #include "accel/direct/engine/syscalls.h"
@@ -79,6 +80,8 @@ static void leave(struct cpu *cpu, enum direct_exit_kind kind)
 {
     struct direct_vcpu *shared = cpu->shared;
 
+    if (cpu->lifted_count)
+        lift_end(cpu, false);
     /* Whoever wants the vCPU's attention need not signal it meanwhile, nor wait for it. */
     if (shared->mode != DIRECT_MODE_ENGINE)
         wait_set_mode(cpu, DIRECT_MODE_ENGINE);

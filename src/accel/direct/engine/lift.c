@@ -8,8 +8,6 @@
 #include "accel/direct/engine/wait.h"
 #include "accel/direct/engine/watch.h"
 
-/* The gate: 0 is open, else it is held by the vCPU with this number less one. */
-
 static void wait_at_gate(uint32_t *gate, uint32_t holder)
 {
     sys_futex(gate, FUTEX_WAIT, holder, (void *)0);
@@ -66,9 +64,22 @@ bool lift_wait(struct cpu *cpu)
     return true;
 }
 
+static bool is_same(const struct lifted *a, const struct lifted *b)
+{
+    return a->is_byte == b->is_byte && a->page == b->page && a->gpa == b->gpa;
+}
+
+/* What another vCPU has put back meanwhile is there already. */
 static void add(struct cpu *cpu, struct lifted lifted)
 {
-    cpu->lifted[cpu->lifted_count++] = lifted;
+    unsigned i = 0;
+
+    while (i < cpu->lifted_count && !is_same(&cpu->lifted[i], &lifted))
+        i++;
+    cpu->lifted[i] = lifted;
+    if (i == cpu->lifted_count)
+        cpu->lifted_count++;
+    cpu->lifted_rip = cpu->state->rip;
     cpu->stepping = true;
 }
 
@@ -112,11 +123,7 @@ static uint8_t *byte_at(uint64_t gpa)
     return ram_view(gpa, 1);
 }
 
-/*
- * The VMM may take the breakpoint away at any moment. It puts the original back, waits until nobody
- * is alone, puts it back once more and then only forgets the site: either it is seen here that the
- * trap is gone, or the VMM waits for the trap that is put back below.
- */
+/* The VMM closes the gate as well to take a breakpoint away. It may have done so just before. */
 void lift_byte(struct cpu *cpu, uint64_t gpa)
 {
     uint8_t original;

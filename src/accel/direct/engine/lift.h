@@ -4,9 +4,10 @@
  * past the breakpoint meanwhile, so the other vCPUs are stopped: they wait at the gate before they
  * enter the guest.
  *
- * Obstacles are lifted, the guest executes with TF set, and the next trap of the vCPU, whatever it
- * is, puts them back (lift_end). If the instruction met another obstacle, it starts over with both
- * lifted.
+ * Obstacles are lifted, and the guest executes with TF set. When the instruction has been executed
+ * they are put back (lift_end); also when something else comes of it, and before the VMM gets the
+ * turn, for others would wait as long. If the instruction meets another obstacle, it starts over
+ * with both lifted. Events wait until it is over.
  */
 #ifndef ENGINE_LIFT_H
 #define ENGINE_LIFT_H
@@ -20,8 +21,15 @@ void lift_page(struct cpu *cpu, uint64_t gva, enum access access);
  * it is not any more. */
 void lift_byte(struct cpu *cpu, uint64_t gpa);
 
-/* The vCPU has trapped. `completed`: because the instruction has been executed. */
+/* Put back what is lifted. `completed`: the instruction has been executed. */
 void lift_end(struct cpu *cpu, bool completed);
+
+/* The trap of a vCPU has been handled. */
+static inline void lift_review(struct cpu *cpu)
+{
+    if (cpu->lifted_count && cpu->state->rip != cpu->lifted_rip)
+        lift_end(cpu, false);
+}
 
 /* Wait while another vCPU has lifted something; false, at once, if there is none. Called with
  * DIRECT_MODE_GUEST announced; returns in DIRECT_MODE_ENGINE if it had to wait. */

@@ -404,6 +404,8 @@ static void prepare_return(struct cpu *cpu)
         wait_set_mode(cpu, DIRECT_MODE_GUEST);
         if (engine.debugged && debug_holds(cpu))
             continue;
+        if (cpu->lifted_count)
+            break;
         if (handle_event(cpu) || (!cpu->shared->halted && step_sequence(cpu))) {
             wait_set_mode(cpu, DIRECT_MODE_ENGINE);
             continue;
@@ -476,8 +478,8 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
         load_state(cpu, frame);
         enum settled settled = settle_enter(cpu);
         note_trap_flag(cpu, frame);
-        if (cpu->lifted_count)
-            lift_end(cpu, signal == SIGTRAP && frame->trapno == VECTOR_DB);
+        if (cpu->lifted_count && signal == SIGTRAP && frame->trapno == VECTOR_DB)
+            lift_end(cpu, true);
         if (signal == DIRECT_KICK_SIGNAL)
             on_kick(cpu);
         else if (settled == SETTLED_INSIDE || settled == SETTLED_BROKEN)
@@ -488,6 +490,7 @@ void trap_handle(int signal, struct siginfo *info, struct ucontext *context)
             on_system_call(cpu);
         else
             on_exception(cpu, frame);
+        lift_review(cpu);
         if (cpu->emulated && !engine.debugged)
             ahead_run(cpu, start - cpu->left < DENSE_US * engine.header->tsc_khz / 1000);
     }
