@@ -287,6 +287,8 @@ void profile_format_table(const struct profile *profile, unsigned rate, unsigned
     size_t count = 0;
     struct row *rows = profile->count > 1 ? make_rows(profile, &count) : NULL;
 
+    if (profile->count > 1 && !rows)
+        text->failed = true;
     text_printf(text,
                 "Profile: %" PRIu64 " samples of %u CPU%s at %u per second: %.1f %% guest, %.1f %% "
                 "calls of uhyve, %.1f %% idle\n",
