@@ -127,8 +127,10 @@ static void the_status_only_grows(void **state)
 
 static void queues_are_checked(void **state)
 {
-    put(COMMON(32), 8, 0x1000); /* before the features */
-    assert_int_equal(get(COMMON(32), 8), 0);
+    for (unsigned ring = 32; ring <= 48; ring += 8) {
+        put(COMMON(ring), 8, 0x1000); /* before the features */
+        assert_int_equal(get(COMMON(ring), 8), 0);
+    }
     negotiate(0);
     put(COMMON(24), 2, 100);
     put(COMMON(24), 2, 512);
@@ -148,9 +150,20 @@ static void queues_are_checked(void **state)
     put(COMMON(32), 8, 0);
     put(COMMON(24), 2, 8);
     put(COMMON(28), 2, 0);
+    put(COMMON(40), 8, 0);
+    put(COMMON(48), 8, 0);
     assert_int_equal(get(COMMON(32), 8), RINGS(0));
+    assert_int_equal(get(COMMON(40), 8), DRIVER(0));
+    assert_int_equal(get(COMMON(48), 8), DEVICE(0));
     assert_int_equal(get(COMMON(24), 2), 16);
     assert_int_equal(get(COMMON(28), 2), 1);
+    put(COMMON(22), 2, VIRTIO_QUEUES); /* there is none */
+    put(COMMON(24), 2, 8);
+    put(COMMON(32), 8, RINGS(0));
+    put(COMMON(28), 2, 1);
+    assert_int_equal(get(COMMON(24), 2), 0);
+    assert_int_equal(get(COMMON(32), 8), 0);
+    assert_int_equal(get(COMMON(28), 2), 0);
 }
 
 static void parts_of_registers(void **state)

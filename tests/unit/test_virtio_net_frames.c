@@ -144,6 +144,44 @@ static void no_doorbell_is_lost(void **state)
     assert_int_equal(outgoing_count, 2);
 }
 
+static struct net_client client;
+
+static int keep_client(struct net_backend *net, const struct net_client *value,
+                       struct uhyve_error *error)
+{
+    client = *value;
+    return 0;
+}
+
+/* One with a thread of its own calls when something has come, or there is room again. */
+static void the_back_end_calls(void **state)
+{
+    static const struct net_ops calling = {.name = "calling",
+                                           .start = keep_client,
+                                           .send = send_frame,
+                                           .receive = receive_frame,
+                                           .close = close_nothing};
+
+    backend.ops = &calling;
+    assert_int_equal(virtio_net_start_backend(card, NULL, NULL, NULL), 0);
+    bring_up(0);
+    memset(ram_at(&ram, BUFFER(0), 112), 0, 112);
+    describe(1, 0, BUFFER(0), 112, 0, 0);
+    send_result = -EAGAIN;
+    offer(1, 0);
+    ring_bell(1);
+    send_result = 0;
+    incoming_size = 112;
+    incoming_count = 1;
+    describe(0, 0, BUFFER(1), 2000, 2, 0);
+    offer(0, 0);
+    client.ready(client.context);
+    assert_int_equal(used(0), 1);
+    assert_int_equal(used(1), 1);
+    assert_int_equal(outgoing_count, 1);
+    backend.ops = &ops;
+}
+
 static void a_frame_is_received(void **state)
 {
     bring_up(0);
@@ -326,6 +364,7 @@ int main(void)
         TEST(only_negotiated_offloads_pass),
         TEST(frames_wait_for_room),
         TEST(no_doorbell_is_lost),
+        TEST(the_back_end_calls),
         TEST(a_frame_is_received),
         TEST(no_frame_is_forgotten),
         TEST(the_header_may_be_in_pieces),
