@@ -1,6 +1,6 @@
 /*
- * Settings made from a command line, the environment and the configuration file of a directory of
- * the test's own. One program, one test at a time.
+ * Settings made from words, for the tests of command line, environment and configuration file. Each
+ * test is in an empty directory of its own, with an empty environment.
  */
 #ifndef CLI_FIXTURE_H
 #define CLI_FIXTURE_H
@@ -11,9 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/options.h"
 #include "cli/settings.h"
 #include "fake_vm.h"
-#include "unit.h"
 #include "util/text.h"
 
 static struct cli_settings settings;
@@ -96,6 +96,6 @@ static inline int leave_directory(void **state)
     return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, enter_directory, leave_directory)
+#define CLI_TEST(name) cmocka_unit_test_setup_teardown(name, enter_directory, leave_directory)
 
 #endif

@@ -1,10 +1,18 @@
-/* Command line options. */
-#include "cli_fixture.h"
+/* Command line, environment and configuration file, and what is made of the three. */
+#include "unit.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/help.h"
-#include "cli/options.h"
+#include "cli/stats.h"
+#include "cli_fixture.h"
 
 static void defaults(void **state)
 {
@@ -116,6 +124,12 @@ static void bad_command_lines_are_refused(void **state)
     REFUSE(WORDS("k", "--memroy-size", "1G"), WORDS("--memroy-size", "did you mean --memory-size"));
     REFUSE(WORDS("k", "--env_vars=A=1"), WORDS("'--env_vars'", "--env-vars"));
     REFUSE(WORDS("k", "--zzzzzzzz"), WORDS("--zzzzzzzz", "(see uhyve --help)"));
+    char word[128] = "--";
+    memset(word + 2, 'x', 100);
+    REFUSE(WORDS("k", word), WORDS("unknown option '--xxx", "x' (see uhyve --help)"));
+    memcpy(word, "--memory-size-for-my-good-old-machine", 37);
+    word[37] = '\0';
+    REFUSE(WORDS("k", word), WORDS("unknown option '--memory-size-for-my", "' (see uhyve --help)"));
     REFUSE(WORDS("k", "-ip", "10.0.5.3"), WORDS("-ip", "after --"));
     REFUSE(WORDS("k", "---"), WORDS("'---'"));
     REFUSE(WORDS("k", "-m"), WORDS("-m SIZE"));
@@ -126,6 +140,8 @@ static void bad_command_lines_are_refused(void **state)
     REFUSE(WORDS("k", "--stats=xml"), WORDS("--stats", "xml"));
     REFUSE(WORDS("k", "--thp=1"), WORDS("--thp", "no value"));
     REFUSE(WORDS("k", "-v=1"), WORDS("-v", "no value"));
+    REFUSE(WORDS("k", "-vv=1"), WORDS("-v", "no value"));
+    REFUSE(WORDS("k", "-m", "-"), WORDS("-m: ", "'-' is not a memory size"));
     REFUSE(WORDS("k", "-m15M"), WORDS("-m: ", "15 MiB", "16 MiB"));
     REFUSE(WORDS("k", "-m17M"), WORDS("-m: ", "17M", "2 MiB"));
     REFUSE(WORDS("k", "-m", "lots"), WORDS("-m: ", "lots"));
@@ -137,6 +153,61 @@ static void bad_command_lines_are_refused(void **state)
     REFUSE(WORDS("k", "-e", "=x"), WORDS("-e", "NAME=VALUE"));
     REFUSE(WORDS("k", "\xff"), WORDS("argument 2", "UTF-8"));
     REFUSE(WORDS("k", "--", "x\xc3"), WORDS("argument 3", "UTF-8"));
+}
+
+/* A program can be started without even a name. */
+static void no_words_at_all(void **state)
+{
+    char *argv[] = {NULL};
+
+    settings_free(&settings);
+    settings_init(&settings);
+    assert_true(settings_load(&settings, 0, argv, &failure) < 0);
+    assert_non_null(strstr(failure.message, "no IMAGE was given"));
+    assert_int_equal(failure.status, UHYVE_STATUS_USAGE);
+}
+
+static void traces_and_profiles(void **state)
+{
+    static const struct {
+        const char *file;
+        enum uhyve_profile profile;
+    } forms[] = {
+        {"x.svg", UHYVE_PROFILE_SVG},        {"x.folded", UHYVE_PROFILE_FOLDED},
+        {"x.txt", UHYVE_PROFILE_TABLE},      {".svg", UHYVE_PROFILE_TABLE},
+        {"svg", UHYVE_PROFILE_TABLE},        {"x.svg.old", UHYVE_PROFILE_TABLE},
+        {"a.folded.svg", UHYVE_PROFILE_SVG},
+    };
+
+    MUST_LOAD("k");
+    assert_null(settings.params.trace);
+    assert_int_equal(settings.params.profile, UHYVE_PROFILE_OFF);
+    MUST_LOAD("k", "--trace");
+    assert_string_equal(settings.params.trace, "");
+    MUST_LOAD("k", "--trace-file=t", "--trace=file,!read");
+    assert_string_equal(settings.params.trace, "file,!read");
+    assert_string_equal(settings.trace_file, "t");
+    MUST_LOAD("k", "--trace=file", "--trace-file", "t");
+    assert_string_equal(settings.params.trace, "file");
+    MUST_LOAD("k", "--trace-file", "t");
+    assert_string_equal(settings.params.trace, "");
+    MUST_LOAD("k", "--crash-dump", "core");
+    assert_string_equal(settings.crash_dump, "core");
+
+    MUST_LOAD("k", "--profile", "--profile-rate=10000");
+    assert_null(settings.profile_file);
+    assert_int_equal(settings.params.profile, UHYVE_PROFILE_TABLE);
+    assert_int_equal(settings.params.profile_rate, 10000);
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        char word[32];
+        snprintf(word, sizeof word, "--profile=%s", forms[i].file);
+        MUST_LOAD("k", word);
+        assert_string_equal(settings.profile_file, forms[i].file);
+        assert_int_equal(settings.params.profile, forms[i].profile);
+    }
+    REFUSE(WORDS("k", "--profile-rate=0"), WORDS("--profile-rate: ", "'0'", "1 to 10000"));
+    REFUSE(WORDS("k", "--profile-rate=10001"), WORDS("--profile-rate: ", "10001"));
+    REFUSE(WORDS("k", "--profile-rate=fast"), WORDS("--profile-rate: ", "fast"));
 }
 
 static void isolation(void **state)
@@ -220,6 +291,7 @@ static void options_for_files(void **state)
         {"HOST=Direct,SYNC", true, true}, {"host=", false, false},
         {"host=x", false, false},         {"default", false, false},
         {"direct", false, false},         {"host=,sync,", false, true},
+        {"host=sinc,", false, false},     {"host=direkt", false, false},
     };
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         MUST_LOAD("k", "--io-mode", modes[i].mode);
@@ -228,6 +300,7 @@ static void options_for_files(void **state)
     }
     REFUSE(WORDS("k", "--io-mode=guest=sync"), WORDS("--io-mode: ", "guest=sync", "host=sync"));
     REFUSE(WORDS("k", "--io-mode==sync"), WORDS("--io-mode: "));
+    REFUSE(WORDS("k", "--io-mode=best=sync"), WORDS("--io-mode: ", "best=sync"));
 
     MUST_LOAD("k", "--tempdir=/var/tmp", "--limit-files=7", "--limit-temp=3K");
     assert_string_equal(settings.params.tempdir, "/var/tmp");
@@ -336,6 +409,80 @@ static void debugger_port(void **state)
     REFUSE(WORDS("k"), WORDS("HERMIT_GDB_PORT", "65536"));
 }
 
+static void environment_variables(void **state)
+{
+    setenv("HERMIT_MEM", "32M", 1);
+    setenv("HERMIT_CPUS", "2", 1);
+    setenv("UHYVE_ACCEL", "kvm", 1);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.memory_size, 32 * UHYVE_MIB);
+    assert_int_equal(settings.params.cpu_count, 2);
+    assert_int_equal(settings.params.accel, UHYVE_ACCEL_KVM);
+
+    setenv("HERMIT_MEMORY_SIZE", "64MiB", 1);
+    setenv("HERMIT_CPU_COUNT", "3", 1);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.memory_size, 64 * UHYVE_MIB);
+    assert_int_equal(settings.params.cpu_count, 3);
+
+    setenv("HERMIT_MEMORY_SIZE", "", 1);
+    MUST_LOAD("k", "-c", "4");
+    assert_int_equal(settings.params.memory_size, 32 * UHYVE_MIB);
+    assert_int_equal(settings.params.cpu_count, 4);
+
+    setenv("HERMIT_MEM", "much", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_MEM: ", "much"));
+    setenv("HERMIT_MEM", "8M", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_MEM: ", "16 MiB"));
+    MUST_LOAD("k", "-m64M");
+    unsetenv("HERMIT_MEM");
+    setenv("HERMIT_CPU_COUNT", "x", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_CPU_COUNT: "));
+}
+
+static void expect_level(enum uhyve_level level, bool verbose, const char *flag)
+{
+    MUST_LOAD("k", flag);
+    assert_int_equal(settings.params.message_level, level);
+    assert_int_equal(settings.params.verbose, verbose);
+}
+
+static void message_levels(void **state)
+{
+    expect_level(UHYVE_LEVEL_INFO, true, "-v");
+    expect_level(UHYVE_LEVEL_DEBUG, true, "-vv");
+    expect_level(UHYVE_LEVEL_DEBUG, true, "-vvvv");
+
+    static const struct {
+        const char *value;
+        enum uhyve_level level;
+    } levels[] = {
+        {"off", UHYVE_LEVEL_ERROR},
+        {"error", UHYVE_LEVEL_ERROR},
+        {"warn", UHYVE_LEVEL_WARN},
+        {"INFO", UHYVE_LEVEL_INFO},
+        {"debug", UHYVE_LEVEL_DEBUG},
+        {"trace", UHYVE_LEVEL_DEBUG},
+        {"", UHYVE_LEVEL_WARN},
+        {"uhyvelib=debug", UHYVE_LEVEL_WARN},
+        {"a=warn,info,b=trace/x,debug", UHYVE_LEVEL_INFO},
+        {",,", UHYVE_LEVEL_WARN},
+    };
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        setenv("RUST_LOG", levels[i].value, 1);
+        expect_level(levels[i].level, false, NULL);
+        expect_level(UHYVE_LEVEL_INFO, true, "--verbose");
+    }
+    unsetenv("RUST_LOG");
+    setenv("HERMIT_VERBOSE", "1", 1);
+    expect_level(UHYVE_LEVEL_INFO, true, NULL);
+    expect_level(UHYVE_LEVEL_DEBUG, true, "-vv");
+    setenv("HERMIT_VERBOSE", "0", 1);
+    expect_level(UHYVE_LEVEL_WARN, false, NULL);
+    setenv("HERMIT_VERBOSE", "yes", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_VERBOSE", "yes"));
+}
+
 static void affinity(void **state)
 {
     cpu_set_t all, one;
@@ -361,6 +508,7 @@ static void affinity(void **state)
     REFUSE(WORDS("k", "-c2", "-a", number), WORDS("2 cores are needed", "1 was given"));
     snprintf(available, sizeof available, "may use the cores %d,", core);
     REFUSE(WORDS("k", "-a8000-8002,8190"), WORDS(available, "the cores 8000-8002,8190"));
+    REFUSE(WORDS("k", "-a8190-8191"), WORDS(available, "the cores 8190-8191 were"));
     snprintf(list, sizeof list, "[cpu]\naffinity = [%d]\n", core);
     write_file("uhyve.toml", list);
     MUST_LOAD("k");
@@ -399,23 +547,141 @@ static void help_is_complete_and_narrow(void **state)
     text_free(&text);
 }
 
+static void durations(void **state)
+{
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } times[] = {
+        {0, "0ns"},
+        {999, "999ns"},
+        {1000, "1\u00b5s"},
+        {1500, "1.5\u00b5s"},
+        {12345678, "12.345678ms"},
+        {1000001, "1.000001ms"},
+        {2000000000, "2s"},
+        {61000000001, "61.000000001s"},
+    };
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        struct text text = {0};
+        stats_add_duration(&text, times[i].ns);
+        assert_string_equal(text.data, times[i].text);
+        text_free(&text);
+    }
+}
+
+static const struct uhyve_stats some_stats = {
+    .accel = "k\"v\\m\n",
+    .cpu_count = 3,
+    .create_ns = 1500000,
+    .load_ns = 250000,
+    .first_ns = 2000000,
+    .exit_ns = 12345678,
+    .cpu_run_ns = (const uint64_t[]){10000000, 5000, 0},
+    .exits =
+        (const struct uhyve_exit_count[]){
+            {"Hlt", 12, (const uint64_t[]){0, 12, 0}},
+            {"Hypercall(V2(SerialWriteBuffer))", 7, (const uint64_t[]){0, 3, 4}},
+            {"Debug", 0, (const uint64_t[]){0, 0, 0}},
+        },
+    .exit_count = 3,
+    .peak_memory = 5 * UHYVE_MIB,
+};
+
+static void statistics_as_text(void **state)
+{
+    struct text text = {0};
+    stats_format_text(&text, &some_stats);
+    static const char expected[] = "Run statistics:\n"
+                                   "VM exits:                            total     cpu1    cpu2 \n"
+                                   "  Hlt:                                  12       12         \n"
+                                   "  Hypercall(V2(SerialWriteBuffer)):      7        3       4 \n"
+                                   "CPU runtimes:\n"
+                                   "  cpu 0: 10ms\n"
+                                   "  cpu 1: 5\u00b5s\n";
+    if (strncmp(text.data, expected, strlen(expected)) != 0)
+        fail_msg("%s", text.data);
+    assert_non_null(strstr(text.data, "first instruction:     2ms\n"));
+    assert_non_null(strstr(text.data, "Peak memory: 5 MiB\n"));
+    text_free(&text);
+}
+
+static void statistics_as_json(void **state)
+{
+    struct text text = {0};
+    struct uhyve_result result = {.outcome = UHYVE_EXITED, .exit_code = -1};
+    stats_format_json(&text, &some_stats, &result);
+    assert_string_equal(
+        text.data,
+        "{\"accel\":\"k\\\"v\\\\m\\u000a\",\"cpus\":3,\"exit_code\":-1,\"time_ns\":{\"create\":"
+        "1500000,\"load\":250000,\"first_instruction\":2000000,\"exit\":12345678},\"cpu_run_ns\":"
+        "[10000000,5000,0],\"peak_memory\":5242880,\"exits\":{\"Hlt\":{\"total\":12,\"per_cpu\":"
+        "[0,12,0]},\"Hypercall(V2(SerialWriteBuffer))\":{\"total\":7,\"per_cpu\":[0,3,4]},"
+        "\"Debug\":{\"total\":0,\"per_cpu\":[0,0,0]}}}\n");
+    text.size = 0;
+    result.outcome = UHYVE_CRASHED;
+    stats_format_json(&text, &some_stats, &result);
+    assert_non_null(strstr(text.data, "\"exit_code\":null,"));
+    text_free(&text);
+}
+
+static void statistics_of_the_network(void **state)
+{
+    struct text text = {0};
+    struct uhyve_result result = {.outcome = UHYVE_EXITED};
+    struct uhyve_stats stats = some_stats;
+
+    stats_format_text(&text, &stats);
+    assert_null(strstr(text.data, "Network"));
+    stats.has_net = true;
+    stats.net = (struct uhyve_net_stats){.received_frames = 1,
+                                         .received_bytes = 1536,
+                                         .received_lost = 3,
+                                         .sent_frames = 4,
+                                         .sent_bytes = 5,
+                                         .doorbells = 7,
+                                         .interrupts = 8,
+                                         .stalls = 9};
+    text.size = 0;
+    stats_format_text(&text, &stats);
+    assert_non_null(strstr(text.data, "Network:\n"
+                                      "  received: 1 frames, 1.5 KiB, 3 lost\n"
+                                      "  sent: 4 frames, 5 bytes\n"
+                                      "  doorbells: 7, interrupts: 8, waits for buffers: 9\n"));
+    text.size = 0;
+    stats_format_json(&text, &stats, &result);
+    assert_non_null(strstr(text.data, "},\"net\":{\"received_frames\":1,\"received_bytes\":1536,"
+                                      "\"received_lost\":3,\"sent_frames\":4,\"sent_bytes\":5,"
+                                      "\"sent_lost\":0,\"doorbells\":7,\"interrupts\":8,"
+                                      "\"stalls\":9}}\n"));
+    text_free(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(defaults),
-        TEST(arguments_are_split),
-        TEST(forms_of_options),
-        TEST(help_and_version_come_first),
-        TEST(bad_command_lines_are_refused),
-        TEST(isolation),
-        TEST(another_user),
-        TEST(file_mappings),
-        TEST(options_for_files),
-        TEST(image_options),
-        TEST(options_of_later_versions),
-        TEST(debugger_port),
-        TEST(affinity),
-        TEST(help_is_complete_and_narrow),
+        CLI_TEST(defaults),
+        CLI_TEST(arguments_are_split),
+        CLI_TEST(forms_of_options),
+        CLI_TEST(help_and_version_come_first),
+        CLI_TEST(bad_command_lines_are_refused),
+        CLI_TEST(no_words_at_all),
+        CLI_TEST(traces_and_profiles),
+        CLI_TEST(isolation),
+        CLI_TEST(another_user),
+        CLI_TEST(file_mappings),
+        CLI_TEST(options_for_files),
+        CLI_TEST(image_options),
+        CLI_TEST(options_of_later_versions),
+        CLI_TEST(debugger_port),
+        CLI_TEST(environment_variables),
+        CLI_TEST(message_levels),
+        CLI_TEST(affinity),
+        CLI_TEST(help_is_complete_and_narrow),
+        CLI_TEST(durations),
+        CLI_TEST(statistics_as_text),
+        CLI_TEST(statistics_as_json),
+        CLI_TEST(statistics_of_the_network),
     };
     unit_keep_output_format();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,81 +1,9 @@
-/* Environment and configuration file, and what is made of them and the command line. */
-#include "cli_fixture.h"
+/* The configuration file, and the guest's environment that it is one source of. */
+#include "unit.h"
 
 #include <sys/stat.h>
 
-static void environment_variables(void **state)
-{
-    setenv("HERMIT_MEM", "32M", 1);
-    setenv("HERMIT_CPUS", "2", 1);
-    setenv("UHYVE_ACCEL", "kvm", 1);
-    MUST_LOAD("k");
-    assert_int_equal(settings.params.memory_size, 32 * UHYVE_MIB);
-    assert_int_equal(settings.params.cpu_count, 2);
-    assert_int_equal(settings.params.accel, UHYVE_ACCEL_KVM);
-
-    setenv("HERMIT_MEMORY_SIZE", "64MiB", 1);
-    setenv("HERMIT_CPU_COUNT", "3", 1);
-    MUST_LOAD("k");
-    assert_int_equal(settings.params.memory_size, 64 * UHYVE_MIB);
-    assert_int_equal(settings.params.cpu_count, 3);
-
-    setenv("HERMIT_MEMORY_SIZE", "", 1);
-    MUST_LOAD("k", "-c", "4");
-    assert_int_equal(settings.params.memory_size, 32 * UHYVE_MIB);
-    assert_int_equal(settings.params.cpu_count, 4);
-
-    setenv("HERMIT_MEM", "much", 1);
-    REFUSE(WORDS("k"), WORDS("HERMIT_MEM: ", "much"));
-    setenv("HERMIT_MEM", "8M", 1);
-    REFUSE(WORDS("k"), WORDS("HERMIT_MEM: ", "16 MiB"));
-    MUST_LOAD("k", "-m64M");
-    unsetenv("HERMIT_MEM");
-    setenv("HERMIT_CPU_COUNT", "x", 1);
-    REFUSE(WORDS("k"), WORDS("HERMIT_CPU_COUNT: "));
-}
-
-static void expect_level(enum uhyve_level level, bool verbose, const char *flag)
-{
-    MUST_LOAD("k", flag);
-    assert_int_equal(settings.params.message_level, level);
-    assert_int_equal(settings.params.verbose, verbose);
-}
-
-static void message_levels(void **state)
-{
-    expect_level(UHYVE_LEVEL_INFO, true, "-v");
-    expect_level(UHYVE_LEVEL_DEBUG, true, "-vv");
-    expect_level(UHYVE_LEVEL_DEBUG, true, "-vvvv");
-
-    static const struct {
-        const char *value;
-        enum uhyve_level level;
-    } levels[] = {
-        {"off", UHYVE_LEVEL_ERROR},
-        {"error", UHYVE_LEVEL_ERROR},
-        {"warn", UHYVE_LEVEL_WARN},
-        {"INFO", UHYVE_LEVEL_INFO},
-        {"debug", UHYVE_LEVEL_DEBUG},
-        {"trace", UHYVE_LEVEL_DEBUG},
-        {"", UHYVE_LEVEL_WARN},
-        {"uhyvelib=debug", UHYVE_LEVEL_WARN},
-        {"a=warn,info,b=trace/x,debug", UHYVE_LEVEL_INFO},
-        {",,", UHYVE_LEVEL_WARN},
-    };
-    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
-        setenv("RUST_LOG", levels[i].value, 1);
-        expect_level(levels[i].level, false, NULL);
-        expect_level(UHYVE_LEVEL_INFO, true, "--verbose");
-    }
-    unsetenv("RUST_LOG");
-    setenv("HERMIT_VERBOSE", "1", 1);
-    expect_level(UHYVE_LEVEL_INFO, true, NULL);
-    expect_level(UHYVE_LEVEL_DEBUG, true, "-vv");
-    setenv("HERMIT_VERBOSE", "0", 1);
-    expect_level(UHYVE_LEVEL_WARN, false, NULL);
-    setenv("HERMIT_VERBOSE", "yes", 1);
-    REFUSE(WORDS("k"), WORDS("HERMIT_VERBOSE", "yes"));
-}
+#include "cli_fixture.h"
 
 static void configuration_file(void **state)
 {
@@ -143,6 +71,14 @@ static void configuration_file_lookup(void **state)
     REFUSE(WORDS("k"), WORDS("gone.toml"));
     unsetenv("HERMIT_CONFIG");
     unlink("uhyve.toml");
+    assert_int_equal(symlink("loop.toml", "loop.toml"), 0);
+    REFUSE(WORDS("k", "--config", "loop.toml"), WORDS("loop.toml", "Too many levels"));
+    assert_int_equal(symlink("uhyve.toml", "uhyve.toml"), 0);
+    REFUSE(WORDS("k"), WORDS("'uhyve.toml'", "Too many levels"));
+    unlink("uhyve.toml");
+    unlink("xdg/uhyve/uhyve.toml");
+    assert_int_equal(symlink("uhyve.toml", "xdg/uhyve/uhyve.toml"), 0);
+    REFUSE(WORDS("k"), WORDS("xdg/uhyve/uhyve.toml'", "Too many levels"));
     setenv("XDG_CONFIG_HOME", "named.toml", 1); /* not a directory: as if it did not exist */
     MUST_LOAD("k");
 }
@@ -177,6 +113,10 @@ static void bad_configuration_files(void **state)
         write_file("uhyve.toml", bad[i].text);
         REFUSE(WORDS("k"), WORDS(bad[i].where, bad[i].what));
     }
+    static char large[70000];
+    memset(large, '\n', sizeof large - 1);
+    write_file("uhyve.toml", large);
+    REFUSE(WORDS("k"), WORDS("uhyve.toml: ", "larger than 64 KiB"));
     write_file("uhyve.toml", "[cpu]\ncpu_count = 'x'\n");
     REFUSE(WORDS("k", "-c1"), WORDS("uhyve.toml:2: cpu_count"));
     write_file("uhyve.toml", "[cpu]\ncpu_count = 0\n");
@@ -219,6 +159,17 @@ static void guest_environment(void **state)
     assert_non_null(strstr(messages.data, "1:environment variables besides 'host' are ignored\n"));
     assert_non_null(strstr(messages.data, "BAD is not UTF-8"));
     assert_non_null(strstr(messages.data, "name is not UTF-8"));
+    char name[128] = "";
+    memset(name, 'N', 100);
+    setenv(name, "\xff", 1);
+    MUST_LOAD("k", "-e", "host");
+    assert_non_null(strstr(messages.data, " NNNN"));
+    name[81] = '\0';
+    assert_null(strstr(messages.data, name));
+    name[80] = '\0';
+    assert_non_null(strstr(messages.data, name));
+    name[80] = 'N', name[81] = 'N';
+    unsetenv(name);
 
     write_file("uhyve.toml", "[guest]\nenv_vars = ['host']\n");
     unsetenv("BAD");
@@ -228,13 +179,31 @@ static void guest_environment(void **state)
     assert_int_equal(messages.size, 0);
 }
 
+/* What no shell makes, but a program can. */
+static void strange_host_environments(void **state)
+{
+    char *strange[] = {(char[]){"NONE"}, (char[]){"=x"}, (char[]){"A=1"}, (char[]){"E="}, NULL};
+    char **usual = environ;
+
+    environ = strange;
+    MUST_LOAD("k", "-e", "host");
+    environ = usual;
+    expect_env("A=1 E= ");
+    assert_int_equal(messages.size, 0);
+    environ = NULL;
+    MUST_LOAD("k", "-e", "host");
+    environ = usual;
+    assert_int_equal(settings.params.env_count, 0);
+    assert_true(settings.params.explicit_env);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(environment_variables),     TEST(message_levels),          TEST(configuration_file),
-        TEST(configuration_file_lookup), TEST(bad_configuration_files), TEST(unknown_configuration),
-        TEST(guest_environment),
-    };
     unit_keep_output_format();
+    const struct CMUnitTest tests[] = {
+        CLI_TEST(configuration_file),      CLI_TEST(configuration_file_lookup),
+        CLI_TEST(bad_configuration_files), CLI_TEST(unknown_configuration),
+        CLI_TEST(guest_environment),       CLI_TEST(strange_host_environments),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

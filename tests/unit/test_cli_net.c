@@ -1,4 +1,6 @@
-/* Options of the network. */
+/* The network as it is asked for: --net, --publish and --net-dump. */
+#include "unit.h"
+
 #include "cli_fixture.h"
 
 static void networks(void **state)
@@ -58,6 +60,8 @@ static void networks(void **state)
     REFUSE(WORDS("k", "--net=user,hostfwd=tcp::80x-:80"), WORDS("tcp::80x"));
     REFUSE(WORDS("k", "--net=user,hostfwd=tcp::80-1.2.3.4.5:80"), WORDS("1.2.3.4.5"));
     REFUSE(WORDS("k", "--net=user,hostfwd=tcp:[]:80-:80"), WORDS("[]"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:[:80-:80"), WORDS("tcp:[:80"));
+    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:[::1:80-:80"), WORDS("tcp:[::1:80"));
     REFUSE(WORDS("k", "--net=user,hostfwd=tcp:[1.2.3.4]:80-:80"), WORDS("[1.2.3.4]"));
     REFUSE(WORDS("k", "--net=user,hostfwd=tcp:"
                       "0000000000000000000000000000000000000000000000:80-:80"),
@@ -67,6 +71,52 @@ static void networks(void **state)
     assert_false(net->forwards[0].udp);
     assert_string_equal(net->forwards[1].host_address, "::1");
     assert_string_equal(net->forwards[1].guest_address, "fe80::1");
+}
+
+static void published_ports(void **state)
+{
+    const struct uhyve_net *net = &settings.params.net;
+
+    MUST_LOAD("k", "-p", "8080:80", "-p127.0.0.1:53:5353/udp", "--publish=[::1]:1:2/tcp", "-p:3:4");
+    assert_int_equal(net->kind, UHYVE_NET_USER);
+    assert_string_equal(net->name, "user");
+    static const struct uhyve_forward expected[] = {
+        {.host_port = 8080, .guest_port = 80},
+        {.udp = true, .host_address = "127.0.0.1", .host_port = 53, .guest_port = 5353},
+        {.host_address = "::1", .host_port = 1, .guest_port = 2},
+        {.host_port = 3, .guest_port = 4},
+    };
+    assert_int_equal(net->forward_count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(net->forwards[i].udp, expected[i].udp);
+        assert_string_equal(net->forwards[i].host_address, expected[i].host_address);
+        assert_string_equal(net->forwards[i].guest_address, "");
+        assert_int_equal(net->forwards[i].host_port, expected[i].host_port);
+        assert_int_equal(net->forwards[i].guest_port, expected[i].guest_port);
+    }
+    MUST_LOAD("k", "-nuser", "-p1:1");
+    assert_int_equal(net->forward_count, 1);
+
+    static const char *const bad[] = {
+        "80",     ":80",      "80:",      "0:80",       "80:0",          "80:65536", "80:80/sctp",
+        "80:80/", "80:80/ud", "x:80:80",  "1.2.3:1:1",  "[::1:80:80",    "::1]:1:1", "[]:1:1",
+        "8x:80",  "80:8x",    "80/udp:1", "1.2.3.4:80", "[1.2.3.4]:1:1", "",
+    };
+    for (size_t i = 1; i < sizeof bad / sizeof *bad; i++) {
+        char word[64];
+        snprintf(word, sizeof word, "--publish=%s", bad[i - 1]);
+        REFUSE(WORDS("k", word), WORDS("--publish: ", "does not publish a port", bad[i - 1]));
+    }
+    REFUSE(WORDS("k", "-ntap", "-p1:1"), WORDS("--publish", "only --net user"));
+    REFUSE(WORDS("k", "-nsocket:/s", "-p1:1"), WORDS("--publish", "only --net user"));
+}
+
+static void a_capture_needs_a_network(void **state)
+{
+    MUST_LOAD("k", "-nuser", "--net-dump", "f.pcap");
+    assert_string_equal(settings.params.net.dump, "f.pcap");
+    MUST_LOAD("k", "-p1:1", "--net-dump=f.pcap");
+    REFUSE(WORDS("k", "--net-dump", "f.pcap"), WORDS("--net-dump", "--net"));
 }
 
 /* Each is one too many, or one too long. */
@@ -99,10 +149,12 @@ static void networks_are_bounded(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        TEST(networks),
-        TEST(networks_are_bounded),
-    };
     unit_keep_output_format();
+    const struct CMUnitTest tests[] = {
+        CLI_TEST(networks),
+        CLI_TEST(published_ports),
+        CLI_TEST(a_capture_needs_a_network),
+        CLI_TEST(networks_are_bounded),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

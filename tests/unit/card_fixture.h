@@ -1,14 +1,16 @@
 /*
- * The network card on the virtio transport, with a back end of the test's own and the driver's
- * side. No thread runs: the test calls what the worker would. One program, one card.
+ * A network card with its driver and a back end, for tests, one card in a program: the driver is
+ * the test, register by register; the back end keeps one frame that comes and the last one sent. No
+ * thread runs unless the test starts one.
  */
-#ifndef VIRTIO_FIXTURE_H
-#define VIRTIO_FIXTURE_H
+#ifndef CARD_FIXTURE_H
+#define CARD_FIXTURE_H
 
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
 
 #include "device/virtio_net_card.h"
-#include "unit.h"
 
 #define BASE   UINT64_C(0x100000000)
 #define MEMORY (UINT64_C(64) << 20)
@@ -16,11 +18,6 @@
 
 #define COMMON(field) (VIRTIO_COMMON + (field))
 #define STATUS        COMMON(20)
-
-#define FEATURES_ALL                                                                               \
-    (NET_F_CSUM | NET_F_GUEST_CSUM | NET_F_MTU | NET_F_MAC | NET_F_GUEST_TSO4 | NET_F_GUEST_TSO6 | \
-     NET_F_GUEST_ECN | NET_F_HOST_TSO4 | NET_F_HOST_TSO6 | NET_F_HOST_ECN | NET_F_MRG_RXBUF |      \
-     NET_F_STATUS)
 
 /* Rings of queue N are in memory at N * 0x10000: descriptors, driver's ring, device's ring. */
 #define RINGS(queue)   (BASE + 0x10000 * (uint64_t)(queue))
@@ -31,17 +28,30 @@
 static struct ram ram;
 static struct pci_bus bus;
 static struct virtio_net *card;
-static bool line;
-static unsigned line_changes;
+static atomic_bool line;
+static char last_message[256]; /* of the log */
+static unsigned messages;
+static char last_trace[128];
 
 /* The back end: one frame to be received, the last one sent. */
 static uint8_t incoming[NET_FRAME_MAX + 500], outgoing[NET_FRAME_MAX];
 static size_t incoming_size, outgoing_size;
 static unsigned incoming_count, outgoing_count, offloads;
-static int send_result;
+static int send_result, receive_result;
+static void (*meanwhile)(void); /* called once, while the back end is at it */
+
+static inline void let_happen(void)
+{
+    void (*function)(void) = meanwhile;
+
+    meanwhile = NULL;
+    if (function)
+        function();
+}
 
 static inline int send_frame(struct net_backend *net, const struct iovec *iov, int count)
 {
+    let_happen();
     if (send_result)
         return send_result;
     outgoing_size = 0;
@@ -57,8 +67,12 @@ static inline ssize_t receive_frame(struct net_backend *net, const struct iovec 
 {
     size_t done = 0;
 
-    if (!incoming_count)
+    if (receive_result)
+        return receive_result;
+    if (!incoming_count) {
+        let_happen();
         return -EAGAIN;
+    }
     incoming_count--;
     for (int i = 0; i < count && done < incoming_size; i++) {
         size_t part = incoming_size - done < iov[i].iov_len ? incoming_size - done : iov[i].iov_len;
@@ -94,22 +108,36 @@ static struct net_backend backend = {
 
 static inline void set_line(void *context, bool level)
 {
-    line_changes++;
     line = level;
+}
+
+static inline void note_message(void *context, enum uhyve_level level, const char *text)
+{
+    messages++;
+    snprintf(last_message, sizeof last_message, "%s", text);
+}
+
+static inline void note_trace(void *context, const char *text)
+{
+    snprintf(last_trace, sizeof last_trace, "%s", text);
 }
 
 static inline int create(void **state)
 {
     static const struct ram_options options;
-    static const struct log quiet;
-    const struct virtio_net_config config = {
-        .ram = &ram, .log = &quiet, .line = {set_line, NULL}, .interrupt_line = 11, .bar0 = BAR};
+    static const struct log log = {.message = note_message, .level = UHYVE_LEVEL_WARN};
+    const struct virtio_net_config config = {.ram = &ram,
+                                             .log = &log,
+                                             .line = {set_line, NULL},
+                                             .interrupt_line = 11,
+                                             .bar0 = BAR,
+                                             .trace = note_trace};
 
     if (ram_alloc(&ram, BASE, MEMORY, &options, NULL) != 0)
         return -1;
     line = false;
-    line_changes = incoming_count = outgoing_count = offloads = 0;
-    send_result = 0;
+    messages = incoming_count = outgoing_count = offloads = 0;
+    send_result = receive_result = 0;
     if (virtio_net_create(&config, &backend, &card, NULL) != 0)
         return -1;
     bus.function = virtio_net_function(card);
@@ -137,15 +165,7 @@ static inline void put(unsigned offset, unsigned size, uint64_t value)
     assert_true(pci_memory(&bus, BAR + offset, size, true, (uint8_t *)&value));
 }
 
-static inline uint64_t offered(void)
-{
-    put(COMMON(0), 4, 0);
-    uint64_t low = get(COMMON(4), 4);
-    put(COMMON(0), 4, 1);
-    return low | get(COMMON(4), 4) << 32;
-}
-
-static inline void accept(uint64_t features)
+static inline void accept_features(uint64_t features)
 {
     put(COMMON(8), 4, 0);
     put(COMMON(12), 4, (uint32_t)features);
@@ -158,7 +178,7 @@ static inline void negotiate(uint64_t features)
     put(STATUS, 1, 0);
     put(STATUS, 1, 1);
     put(STATUS, 1, 3);
-    accept(features | VIRTIO_F_VERSION_1);
+    accept_features(features | VIRTIO_F_VERSION_1);
     put(STATUS, 1, 11);
     assert_int_equal(get(STATUS, 1), 11);
 }
@@ -199,7 +219,7 @@ static inline void offer(unsigned queue, uint16_t head)
 {
     uint16_t *ring = words(DRIVER(queue));
     ring[2 + ring[1] % 256] = head;
-    ring[1]++;
+    __atomic_store_n(&ring[1], ring[1] + 1, __ATOMIC_RELEASE);
 }
 
 static inline void ring_bell(unsigned queue)
@@ -209,7 +229,7 @@ static inline void ring_bell(unsigned queue)
 
 static inline uint16_t used(unsigned queue)
 {
-    return words(DEVICE(queue))[1];
+    return __atomic_load_n(&words(DEVICE(queue))[1], __ATOMIC_ACQUIRE);
 }
 
 static inline uint32_t written(unsigned queue, unsigned entry)
@@ -227,7 +247,5 @@ static inline void frame_comes(size_t size)
     incoming_count++;
     virtio_net_receive(card);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, create, destroy)
 
 #endif
