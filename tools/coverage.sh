@@ -8,7 +8,8 @@
 #
 # BUILD was configured with -Db_coverage=true. The details, line by line, are in BUILD/coverage.html.
 # The exit status is 0 only if no directory has less than its floor; a failed test is reported, and
-# counts with what it has reached. UHYVE_COVERAGE_SKIP_SYSTEM=1 leaves the system tests out.
+# counts with what it has reached. A run that was interrupted goes on where it was, if neither the
+# build nor the system tests have changed. UHYVE_COVERAGE_SKIP_SYSTEM=1 leaves the system tests out.
 set -uo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -58,19 +59,55 @@ report() {
         exit 1
 }
 
-# Every call of the host fails once: what is done then is reached in no other way.
-fault_tests() {
-    [[ ! -x tests/faults/run ]] || tests/faults/run -b "$build" >"$build/faults.tap" 2>&1 ||
-        grep '^not ok' "$build/faults.tap"
+# What the steps depend on.
+fingerprint() {
+    find "$build" tests/system -name '*.gcno' -o -name '*.ba[ts]*' | sort | xargs -d '\n' cat | sha256sum
 }
 
+# begin: reset, unless the steps of an interrupted run are still valid.
+begin() {
+    local now
+    ninja -C "$build" --quiet all fault-programs | grep -v '^ninja: '
+    now=$(fingerprint)
+    if [[ -s $steps && $(head -n 1 "$steps") == "$now" ]]; then
+        checkpoint
+        return
+    fi
+    reset
+    prepare
+    fingerprint >"$steps"
+}
+
+# step NAME COMMAND...: if an interrupted run has not done it already.
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    ! grep -qxF "$name" "$steps" || return 0
+    "$@"
+    checkpoint
+    echo "$name" >>"$steps"
+    echo "$name: $((SECONDS - start)) s"
+}
+
+# meson_tests SUITE
+meson_tests() {
+    meson test -C "$build" --no-rebuild --suite "$1" --timeout-multiplier 4 --quiet ||
+        echo "some tests have failed"
+}
+
+# system_tests FILE ACCELERATOR
 system_tests() {
-    local accelerator
-    for accelerator in kvm direct; do
-        UHYVE=$build/src/uhyve GUESTS=$build/guests UHYVE_TEST_ACCEL=$accelerator \
-            UHYVE_TEST_LIMIT=${UHYVE_TEST_LIMIT:-120} bats --tap tests/system >"$build/system-$accelerator.tap"
-        grep '^not ok' "$build/system-$accelerator.tap"
-    done
+    local name
+    name=$(basename "$1" .bats)
+    UHYVE=$build/src/uhyve GUESTS=$build/guests UHYVE_TEST_ACCEL=$2 \
+        UHYVE_TEST_LIMIT=${UHYVE_TEST_LIMIT:-120} bats --tap "$1" >"$build/system-$name-$2.tap"
+    grep '^not ok' "$build/system-$name-$2.tap"
+}
+
+# fault_tests CASE: every call of the host fails once: what is done then is reached in no other way.
+fault_tests() {
+    tests/faults/run -b "$build" -f "^$1 with (kvm|direct|-)\$" >"$build/faults.tap" 2>&1 ||
+        grep '^not ok' "$build/faults.tap"
 }
 
 # The floors: lines of a path prefix and the percentage of branches that must be reached.
@@ -103,9 +140,9 @@ compare() {
         }' "$build/coverage.csv"
 }
 
-reset
-prepare
 if [[ ${1:-} == --fuzz ]]; then
+    reset
+    prepare
     program=$build/fuzz/fuzz_$2
     inputs=("$top/fuzz/corpus/$2")
     [[ ! -d $top/build-fuzz/corpus/$2 ]] || inputs+=("$top/build-fuzz/corpus/$2")
@@ -116,13 +153,20 @@ if [[ ${1:-} == --fuzz ]]; then
     echo "line by line: ${build#"$top"/}/fuzz-$2.html"
     exit
 fi
-meson test -C "$build" --no-rebuild --suite unit --suite fuzz --timeout-multiplier 4 --quiet ||
-    echo "some tests have failed"
+steps=$build/coverage.steps
+begin
+step unit meson_tests unit
+step fuzz meson_tests fuzz
 [[ ${UHYVE_COVERAGE_SKIP_SYSTEM:-} == 1 ]] || {
-    checkpoint
-    system_tests
-    checkpoint
-    fault_tests
+    for accelerator in direct kvm; do
+        for file in tests/system/*.bats; do
+            step "$file with $accelerator" system_tests "$file" "$accelerator"
+        done
+    done
+    while IFS= read -r name; do
+        step "faults of $name" fault_tests "$name"
+    done < <(tests/faults/run -b "$build" --list)
 }
 report coverage
+rm "$steps"
 compare

@@ -177,20 +177,8 @@ static int config_set_value(const struct config_value *value)
     return 0;
 }
 
-/* One warning for all keys whose options are not available in this version. */
-static void config_warn(const struct cli_settings *settings, const char *path,
-                        const struct text *later)
+static int config_set_all(struct cli_settings *settings, struct uhyve_error *error)
 {
-    struct log log = settings_log(settings);
-
-    if (later->size && !later->failed)
-        log_warn(&log, "%.500s: no effect in this version of uhyve: %s", path, later->data);
-}
-
-static int config_set_all(struct cli_settings *settings, const char *path,
-                          struct uhyve_error *error)
-{
-    struct text later = {0};
     int err = 0;
 
     for (size_t i = 0; i < cli_option_count && !err; i++) {
@@ -211,12 +199,7 @@ static int config_set_all(struct cli_settings *settings, const char *path,
             .error = error,
         };
         err = config_set_value(&value);
-        if (option->later)
-            text_printf(&later, "%s%s.%s", later.size ? ", " : "", option->section, option->key);
     }
-    if (!err)
-        config_warn(settings, path, &later);
-    text_free(&later);
     return err;
 }
 
@@ -231,7 +214,7 @@ int config_apply(struct cli_settings *settings, struct uhyve_error *error)
     if (!err)
         err = toml_parse(path.data, text.data, text.size, &settings->file, error);
     if (!err)
-        err = config_set_all(settings, path.data, error);
+        err = config_set_all(settings, error);
     text_free(&text);
     text_free(&path);
     return fd == -ENOENT ? 0 : err;

@@ -50,14 +50,7 @@ static int apply_variable(struct cli_settings *settings, const struct cli_option
 
     if (!option->argument)
         return apply_flag(settings, option, &source, value, error);
-    if (option->later && strcmp(value, "0") == 0)
-        return 0;
-    int err = option_set(settings, option, &source, value, error);
-    if (!err && option->later) {
-        struct log log = settings_log(settings);
-        log_warn(&log, "%s has no effect in this version of uhyve", name);
-    }
-    return err;
+    return option_set(settings, option, &source, value, error);
 }
 
 int environment_apply(struct cli_settings *settings, struct uhyve_error *error)

@@ -483,5 +483,5 @@ int option_set(struct cli_settings *settings, const struct cli_option *option,
                const struct cli_source *source, const char *value, struct uhyve_error *error)
 {
     settings->given |= option_bit(option);
-    return option->set ? option->set(settings, source, value, error) : 0;
+    return option->set(settings, source, value, error);
 }

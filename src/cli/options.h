@@ -36,7 +36,7 @@ struct cli_option {
     char letter;      /* short name, '\0' if there is none */
     bool optional;    /* the argument may be left out and follows only after = */
     bool cumulative;  /* values of all stages count, the setter knows which is which */
-    bool later;       /* known, but not available in this version */
+    bool later;       /* known on the command line, but not available in this version */
     enum cli_group group;
     enum cli_toml toml;
     const char *argument; /* name of the argument in the help; NULL: a flag */
@@ -52,7 +52,7 @@ struct cli_option {
      * Check and store one value. `value` is NULL for a flag and for an optional argument that was
      * left out; strings of CLI_TOML_STRING and CLI_TOML_STRINGS, of the command line and of the
      * environment outlive the settings, others only the call. Returns 0, or -errno with *error
-     * filled. NULL for an option of a later version whose values are not checked yet.
+     * filled. NULL for an option of a later version.
      */
     int (*set)(struct cli_settings *settings, const struct cli_source *source, const char *value,
                struct uhyve_error *error);

@@ -155,8 +155,7 @@ static bool features_are_valid(struct virtio *virtio)
 
     if (!(features & VIRTIO_F_VERSION_1) || features & ~virtio->offered)
         return false;
-    return !virtio->ops->check_features ||
-           virtio->ops->check_features(virtio, features) == features;
+    return virtio->ops->check_features(virtio, features) == features;
 }
 
 /* The driver adds bits, step by step, or resets the device with 0 (section 3.1.1). */
@@ -173,7 +172,7 @@ static void set_status(struct virtio *virtio, uint64_t value)
     if (added & STATUS_DRIVER_OK && !((virtio->status | added) & STATUS_FEATURES_OK))
         added &= (uint8_t)~STATUS_DRIVER_OK;
     virtio->status |= added;
-    if (added & STATUS_DRIVER_OK && !atomic_load(&virtio->needs_reset))
+    if (added & STATUS_DRIVER_OK)
         virtio->ops->start(virtio);
 }
 

@@ -35,8 +35,7 @@
 struct virtio;
 
 struct virtio_ops {
-    /* Returns the features without those that make no sense together with the others. NULL: all do.
-     */
+    /* Returns the features without those that make no sense together with the others. */
     uint64_t (*check_features)(struct virtio *virtio, uint64_t features);
     /* A driver is ready: `features` and `queues` are set up, and stay until `stop`. */
     void (*start)(struct virtio *virtio);
@@ -95,7 +94,7 @@ void virtio_destroy(struct virtio *virtio);
 void virtio_interrupt(struct virtio *virtio);
 
 /* The driver has done what it must not: the device does nothing until it is reset. `reason`
- * completes "the network driver is at fault: ..." */
+ * completes "the guest's driver is at fault: ..." Only between `start` and `stop`. */
 void virtio_fail(struct virtio *virtio, const char *reason);
 
 /*

@@ -207,10 +207,8 @@ int text_parse_size(const char *string, uint64_t *bytes)
     uint64_t unit = UINT64_C(1) << shift, result;
     if (overflow || checked_mul(whole, unit, &result))
         return -ERANGE;
-    uint64_t part = (uint64_t)((unsigned __int128)fraction * unit / scale);
-    if (checked_add(result, part, &result))
-        return -ERANGE;
-    *bytes = result;
+    /* Less than a unit, for which there is room below the next multiple of one. */
+    *bytes = result + (uint64_t)((unsigned __int128)fraction * unit / scale);
     return 0;
 }
 

@@ -212,9 +212,10 @@ static bool token_offset(struct token *token)
             token_skip(token, ":") && token_number(token, 2, 0, 59, &ignored));
 }
 
+/* A token that looks like one. */
 static bool token_date_time(struct token token, enum toml_type *type)
 {
-    if (token.end - token.p > 2 && token.p[2] == ':') {
+    if (token.p[2] == ':') {
         *type = TOML_LOCAL_TIME;
         return token_time(&token) && token.p == token.end;
     }
@@ -268,8 +269,8 @@ static int read_based_integer(struct toml_parser *parser, struct token token, un
     for (token.p += 2; token.p < token.end; token.p++) {
         unsigned digit = digit_value(*token.p);
         if (digit < base) {
-            overflow = overflow || checked_mul(result, (int64_t)base, &result) ||
-                       checked_add(result, (int64_t)digit, &result);
+            overflow = overflow || checked_mul(result, (int64_t)base, &result);
+            result |= (int64_t)digit; /* the base is a power of two */
             after_digit = true;
         } else if (*token.p == '_' && after_digit) {
             after_digit = false;
@@ -287,13 +288,14 @@ static int read_based_integer(struct toml_parser *parser, struct token token, un
     return 0;
 }
 
+/* The token is not empty. */
 static int read_decimal(struct toml_parser *parser, struct token token, struct toml_value *value)
 {
     struct text *clean = &parser->scratch;
     bool fractional = false;
 
     clean->size = 0;
-    if (token.p < token.end && *token.p == '-')
+    if (*token.p == '-')
         text_add(clean, "-");
     token_skip(&token, "+-");
 

@@ -142,7 +142,8 @@ closed=("<&-" ">&-" "2>&-" "<&- >&-" "<&- 2>&-" ">&- 2>&-" "<&- >&- 2>&-")
 
 @test "SIGHUP ends the guest, unless it is ignored; SIGPIPE never does" {
     for image in spin-forever-v2 hlt-forever-v2; do
-        begin /dev/null stdout "$UHYVE" -c 2 "$(guest $image)"
+        # Under nohup it is ignored.
+        begin /dev/null stdout env --default-signal=HUP "$UHYVE" -c 2 "$(guest $image)"
         until_line . stdout
         kill -PIPE "$vmm"
         kill -XFSZ "$vmm"

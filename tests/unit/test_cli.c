@@ -11,90 +11,8 @@
 #include <unistd.h>
 
 #include "cli/help.h"
-#include "cli/options.h"
-#include "cli/settings.h"
 #include "cli/stats.h"
-#include "fake_vm.h"
-
-static struct cli_settings settings;
-static struct uhyve_error failure;
-static struct text messages;
-
-static void keep_message(void *context, enum uhyve_level level, const char *text)
-{
-    text_printf(&messages, "%d:%s\n", level, text);
-}
-
-/* Load the settings from words after "uhyve", up to NULL. */
-static int load(const char *const *words)
-{
-    static char storage[20][256];
-    char *argv[21] = {storage[0]};
-    int argc = 1;
-
-    strcpy(storage[0], "uhyve");
-    for (; words[argc - 1]; argc++) {
-        assert_true(argc < 20 && strlen(words[argc - 1]) < sizeof *storage);
-        argv[argc] = strcpy(storage[argc], words[argc - 1]);
-    }
-    settings_free(&settings);
-    settings_init(&settings);
-    settings.params.message = keep_message;
-    messages.size = 0;
-    failure = (struct uhyve_error){0};
-    return settings_load(&settings, argc, argv, &failure);
-}
-
-#define LOAD(...)      load((const char *const[]){__VA_ARGS__, NULL})
-#define MUST_LOAD(...) must_load((const char *const[]){__VA_ARGS__, NULL})
-
-static void must_load(const char *const *words)
-{
-    if (load(words) != 0)
-        fail_msg("refused: %s", failure.message);
-}
-
-/* Refused as a usage error, in a sentence that has all of `parts`. */
-static void must_refuse(const char *const *words, const char *const *parts)
-{
-    assert_true(load(words) < 0);
-    assert_int_equal(failure.status, UHYVE_STATUS_USAGE);
-    for (; *parts; parts++)
-        if (!strstr(failure.message, *parts))
-            fail_msg("'%s' does not mention '%s'", failure.message, *parts);
-}
-
-#define WORDS(...)  ((const char *const[]){__VA_ARGS__, NULL})
-#define REFUSE(...) must_refuse(__VA_ARGS__)
-
-static void write_file(const char *path, const char *content)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, content, strlen(content)), strlen(content));
-    close(fd);
-}
-
-/* Every test starts in an empty directory and with an empty environment. */
-static int enter_directory(void **state)
-{
-    char path[] = "/tmp/test_cli.XXXXXX";
-    if (!mkdtemp(path) || chdir(path) != 0)
-        return -1;
-    clear_environment();
-    *state = strdup(path);
-    return 0;
-}
-
-static int leave_directory(void **state)
-{
-    char command[64];
-    settings_free(&settings);
-    text_free(&messages);
-    snprintf(command, sizeof command, "rm -r %s", (char *)*state);
-    free(*state);
-    return chdir("/") == 0 && system(command) == 0 ? 0 : -1;
-}
+#include "cli_fixture.h"
 
 static void defaults(void **state)
 {
@@ -206,6 +124,12 @@ static void bad_command_lines_are_refused(void **state)
     REFUSE(WORDS("k", "--memroy-size", "1G"), WORDS("--memroy-size", "did you mean --memory-size"));
     REFUSE(WORDS("k", "--env_vars=A=1"), WORDS("'--env_vars'", "--env-vars"));
     REFUSE(WORDS("k", "--zzzzzzzz"), WORDS("--zzzzzzzz", "(see uhyve --help)"));
+    char word[128] = "--";
+    memset(word + 2, 'x', 100);
+    REFUSE(WORDS("k", word), WORDS("unknown option '--xxx", "x' (see uhyve --help)"));
+    memcpy(word, "--memory-size-for-my-good-old-machine", 37);
+    word[37] = '\0';
+    REFUSE(WORDS("k", word), WORDS("unknown option '--memory-size-for-my", "' (see uhyve --help)"));
     REFUSE(WORDS("k", "-ip", "10.0.5.3"), WORDS("-ip", "after --"));
     REFUSE(WORDS("k", "---"), WORDS("'---'"));
     REFUSE(WORDS("k", "-m"), WORDS("-m SIZE"));
@@ -216,6 +140,8 @@ static void bad_command_lines_are_refused(void **state)
     REFUSE(WORDS("k", "--stats=xml"), WORDS("--stats", "xml"));
     REFUSE(WORDS("k", "--thp=1"), WORDS("--thp", "no value"));
     REFUSE(WORDS("k", "-v=1"), WORDS("-v", "no value"));
+    REFUSE(WORDS("k", "-vv=1"), WORDS("-v", "no value"));
+    REFUSE(WORDS("k", "-m", "-"), WORDS("-m: ", "'-' is not a memory size"));
     REFUSE(WORDS("k", "-m15M"), WORDS("-m: ", "15 MiB", "16 MiB"));
     REFUSE(WORDS("k", "-m17M"), WORDS("-m: ", "17M", "2 MiB"));
     REFUSE(WORDS("k", "-m", "lots"), WORDS("-m: ", "lots"));
@@ -229,100 +155,59 @@ static void bad_command_lines_are_refused(void **state)
     REFUSE(WORDS("k", "--", "x\xc3"), WORDS("argument 3", "UTF-8"));
 }
 
-static void networks(void **state)
+/* A program can be started without even a name. */
+static void no_words_at_all(void **state)
 {
-    const struct uhyve_net *net = &settings.params.net;
+    char *argv[] = {NULL};
 
-    MUST_LOAD("k");
-    assert_int_equal(net->kind, UHYVE_NET_NONE);
-    MUST_LOAD("k", "-ntap");
-    assert_int_equal(net->kind, UHYVE_NET_TAP);
-    assert_string_equal(net->name, "tap10");
-    assert_int_equal(net->mac_kind, UHYVE_MAC_DEFAULT);
-    REFUSE(WORDS("k", "--net", "tap:br0.5,mac=02:aB:0:00:00:01"), WORDS("hardware address"));
-    MUST_LOAD("k", "--net", "tap:br0.5,mac=02:aB:00:00:00:01");
-    assert_string_equal(net->name, "br0.5");
-    assert_int_equal(net->mac_kind, UHYVE_MAC_GIVEN);
-    assert_memory_equal(net->mac, "\x02\xab\0\0\0\x01", 6);
-    MUST_LOAD("k", "--net=tap,mac=tap");
-    assert_int_equal(net->mac_kind, UHYVE_MAC_OF_TAP);
-    MUST_LOAD("k", "--net=socket:/run/a b,mac=02:00:00:00:00:01");
-    assert_int_equal(net->kind, UHYVE_NET_SOCKET);
-    assert_string_equal(net->name, "/run/a b");
-    MUST_LOAD("k", "--net=user,hostfwd=tcp::8080-:80,hostfwd=udp:127.0.0.1:53-10.0.2.15:5353");
-    assert_int_equal(net->kind, UHYVE_NET_USER);
-    assert_int_equal(net->forward_count, 2);
-    assert_false(net->forwards[0].udp);
-    assert_string_equal(net->forwards[0].host_address, "");
-    assert_int_equal(net->forwards[0].host_port, 8080);
-    assert_int_equal(net->forwards[0].guest_port, 80);
-    assert_true(net->forwards[1].udp);
-    assert_string_equal(net->forwards[1].host_address, "127.0.0.1");
-    assert_int_equal(net->forwards[1].host_port, 53);
-    assert_string_equal(net->forwards[1].guest_address, "10.0.2.15");
-    assert_int_equal(net->forwards[1].guest_port, 5353);
-
-    REFUSE(WORDS("k", "--net="), WORDS("--net"));
-    REFUSE(WORDS("k", "--net=bridge"), WORDS("--net", "bridge", "tap:INTERFACE"));
-    REFUSE(WORDS("k", "--net=tap:"), WORDS("--net", "name of an interface"));
-    REFUSE(WORDS("k", "--net=tap:a-name-too-long-1"), WORDS("a-name-too-long-1", "15 characters"));
-    REFUSE(WORDS("k", "--net=tap:../x"), WORDS("../x"));
-    REFUSE(WORDS("k", "--net=socket"), WORDS("socket:PATH"));
-    REFUSE(WORDS("k", "--net=user:x"), WORDS("user:x"));
-    REFUSE(WORDS("k", "--net=user,mac=tap"), WORDS("mac=tap"));
-    REFUSE(WORDS("k", "--net=tap,mac=02:00:00:00:00"), WORDS("hardware address"));
-    REFUSE(WORDS("k", "--net=tap,mac=02:00:00:00:00:01:"), WORDS("hardware address"));
-    REFUSE(WORDS("k", "--net=tap,mac=03:00:00:00:00:01"), WORDS("group"));
-    REFUSE(WORDS("k", "--net=tap,vlan=3"), WORDS("vlan=3"));
-    REFUSE(WORDS("k", "--net=tap,hostfwd=tcp::1-:1"), WORDS("--net user only"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::0-:80"), WORDS("hostfwd=tcp::8080-:80"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:1.2.3:1-:80"), WORDS("1.2.3"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::80"), WORDS("tcp::80"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=sctp::80-:80"), WORDS("sctp::80-:80"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:80-:80"), WORDS("tcp:80-:80"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::-:80"), WORDS("tcp::-:80"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::800000-:80"), WORDS("tcp::800000"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::70000-:80"), WORDS("tcp::70000"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::80x-:80"), WORDS("tcp::80x"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp::80-1.2.3.4.5:80"), WORDS("1.2.3.4.5"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:[]:80-:80"), WORDS("[]"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:[1.2.3.4]:80-:80"), WORDS("[1.2.3.4]"));
-    REFUSE(WORDS("k", "--net=user,hostfwd=tcp:"
-                      "0000000000000000000000000000000000000000000000:80-:80"),
-           WORDS("tcp:0000"));
-    REFUSE(WORDS("k", "--net=socket:"), WORDS("socket:PATH"));
-    MUST_LOAD("k", "--net=user,hostfwd=::8080-:80,hostfwd=tcp:[::1]:80-[fe80::1]:81");
-    assert_false(net->forwards[0].udp);
-    assert_string_equal(net->forwards[1].host_address, "::1");
-    assert_string_equal(net->forwards[1].guest_address, "fe80::1");
+    settings_free(&settings);
+    settings_init(&settings);
+    assert_true(settings_load(&settings, 0, argv, &failure) < 0);
+    assert_non_null(strstr(failure.message, "no IMAGE was given"));
+    assert_int_equal(failure.status, UHYVE_STATUS_USAGE);
 }
 
-/* Each is one too many, or one too long. */
-static void networks_are_bounded(void **state)
+static void traces_and_profiles(void **state)
 {
-    const struct uhyve_net *net = &settings.params.net;
-    char many[1100] = "--net=user", *argv[] = {"uhyve", "k", many, "-p1:1", NULL};
+    static const struct {
+        const char *file;
+        enum uhyve_profile profile;
+    } forms[] = {
+        {"x.svg", UHYVE_PROFILE_SVG},        {"x.folded", UHYVE_PROFILE_FOLDED},
+        {"x.txt", UHYVE_PROFILE_TABLE},      {".svg", UHYVE_PROFILE_TABLE},
+        {"svg", UHYVE_PROFILE_TABLE},        {"x.svg.old", UHYVE_PROFILE_TABLE},
+        {"a.folded.svg", UHYVE_PROFILE_SVG},
+    };
 
-    for (size_t i = 0; i < CLI_FORWARDS_MAX; i++)
-        strcat(many, ",hostfwd=::1-:1");
-    settings_free(&settings);
-    settings_init(&settings);
-    assert_int_equal(settings_load(&settings, 3, argv, &failure), 0);
-    assert_int_equal(net->forward_count, CLI_FORWARDS_MAX);
-    settings_free(&settings);
-    settings_init(&settings);
-    assert_true(settings_load(&settings, 4, argv, &failure) < 0);
-    assert_non_null(strstr(failure.message, "more than 64 forwarded ports"));
+    MUST_LOAD("k");
+    assert_null(settings.params.trace);
+    assert_int_equal(settings.params.profile, UHYVE_PROFILE_OFF);
+    MUST_LOAD("k", "--trace");
+    assert_string_equal(settings.params.trace, "");
+    MUST_LOAD("k", "--trace-file=t", "--trace=file,!read");
+    assert_string_equal(settings.params.trace, "file,!read");
+    assert_string_equal(settings.trace_file, "t");
+    MUST_LOAD("k", "--trace=file", "--trace-file", "t");
+    assert_string_equal(settings.params.trace, "file");
+    MUST_LOAD("k", "--trace-file", "t");
+    assert_string_equal(settings.params.trace, "");
+    MUST_LOAD("k", "--crash-dump", "core");
+    assert_string_equal(settings.crash_dump, "core");
 
-    for (size_t size = 250; size < sizeof many - 1; size += 400) {
-        memset(many, 0, sizeof many);
-        strcpy(many, "--net=socket:");
-        memset(many + strlen(many), 'x', size);
-        settings_free(&settings);
-        settings_init(&settings);
-        bool fits = size <= CLI_NET_NAME_MAX;
-        assert_true((settings_load(&settings, 3, argv, &failure) == 0) == fits);
+    MUST_LOAD("k", "--profile", "--profile-rate=10000");
+    assert_null(settings.profile_file);
+    assert_int_equal(settings.params.profile, UHYVE_PROFILE_TABLE);
+    assert_int_equal(settings.params.profile_rate, 10000);
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        char word[32];
+        snprintf(word, sizeof word, "--profile=%s", forms[i].file);
+        MUST_LOAD("k", word);
+        assert_string_equal(settings.profile_file, forms[i].file);
+        assert_int_equal(settings.params.profile, forms[i].profile);
     }
+    REFUSE(WORDS("k", "--profile-rate=0"), WORDS("--profile-rate: ", "'0'", "1 to 10000"));
+    REFUSE(WORDS("k", "--profile-rate=10001"), WORDS("--profile-rate: ", "10001"));
+    REFUSE(WORDS("k", "--profile-rate=fast"), WORDS("--profile-rate: ", "fast"));
 }
 
 static void isolation(void **state)
@@ -406,6 +291,7 @@ static void options_for_files(void **state)
         {"HOST=Direct,SYNC", true, true}, {"host=", false, false},
         {"host=x", false, false},         {"default", false, false},
         {"direct", false, false},         {"host=,sync,", false, true},
+        {"host=sinc,", false, false},     {"host=direkt", false, false},
     };
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         MUST_LOAD("k", "--io-mode", modes[i].mode);
@@ -414,6 +300,7 @@ static void options_for_files(void **state)
     }
     REFUSE(WORDS("k", "--io-mode=guest=sync"), WORDS("--io-mode: ", "guest=sync", "host=sync"));
     REFUSE(WORDS("k", "--io-mode==sync"), WORDS("--io-mode: "));
+    REFUSE(WORDS("k", "--io-mode=best=sync"), WORDS("--io-mode: ", "best=sync"));
 
     MUST_LOAD("k", "--tempdir=/var/tmp", "--limit-files=7", "--limit-temp=3K");
     assert_string_equal(settings.params.tempdir, "/var/tmp");
@@ -596,157 +483,6 @@ static void message_levels(void **state)
     REFUSE(WORDS("k"), WORDS("HERMIT_VERBOSE", "yes"));
 }
 
-static void configuration_file(void **state)
-{
-    write_file("uhyve.toml", "[uhyve]\noutput = 'o.txt'\nstats = true\naccel = 'kvm'\n"
-                             "[memory]\nmemory_size = '100MiB'\nno_aslr = true\nthp = true\n"
-                             "ksm = true\n"
-                             "[cpu]\ncpu_count = 2\ncpu_pm = true\npit = true\n"
-                             "[guest]\nenv_vars = ['foo=bar']\n"
-                             "[unknown]\nx = 1\n");
-    MUST_LOAD("k");
-    const struct uhyve_params *params = &settings.params;
-    assert_string_equal(settings.output, "o.txt");
-    assert_int_equal(settings.stats, CLI_STATS_TEXT);
-    assert_int_equal(params->accel, UHYVE_ACCEL_KVM);
-    assert_int_equal(params->memory_size, 100 * UHYVE_MIB);
-    assert_true(!params->aslr && params->thp && params->ksm && params->cpu_pm && params->pit);
-    assert_int_equal(params->cpu_count, 2);
-    assert_int_equal(params->env_count, 1);
-    assert_string_equal(params->env[0], "foo=bar");
-    assert_int_equal(messages.size, 0);
-
-    setenv("HERMIT_CPUS", "3", 1);
-    MUST_LOAD("k", "-m64M", "-o", "none", "--stats=json");
-    assert_int_equal(settings.params.memory_size, 64 * UHYVE_MIB);
-    assert_int_equal(settings.params.cpu_count, 3);
-    assert_null(settings.output);
-    assert_int_equal(settings.stats, CLI_STATS_JSON);
-
-    write_file("uhyve.toml", "[memory]\nmemory_size = 67108864\nthp = false\n");
-    MUST_LOAD("k", "--thp");
-    assert_int_equal(settings.params.memory_size, 64 * UHYVE_MIB);
-    assert_true(settings.params.thp);
-}
-
-static void configuration_file_lookup(void **state)
-{
-    char path[256];
-
-    assert_int_equal(mkdir("xdg", 0777) + mkdir("xdg/uhyve", 0777), 0);
-    snprintf(path, sizeof path, "%s/xdg", (char *)*state);
-    write_file("xdg/uhyve/uhyve.toml", "cpu.cpu_count = 5\n");
-    write_file("named.toml", "cpu.cpu_count = 7\n");
-    MUST_LOAD("k");
-    assert_int_equal(settings.params.cpu_count, 1);
-    setenv("XDG_CONFIG_HOME", "", 1);
-    MUST_LOAD("k");
-    assert_int_equal(settings.params.cpu_count, 1);
-    setenv("XDG_CONFIG_HOME", path, 1);
-    MUST_LOAD("k");
-    assert_int_equal(settings.params.cpu_count, 5);
-    write_file("uhyve.toml", "memory.memory_size = '32M'\n");
-    MUST_LOAD("k");
-    assert_int_equal(settings.params.cpu_count, 1);
-    assert_int_equal(settings.params.memory_size, 32 * UHYVE_MIB);
-    setenv("HERMIT_CONFIG", "named.toml", 1);
-    MUST_LOAD("k");
-    assert_int_equal(settings.params.cpu_count, 7);
-    MUST_LOAD("k", "--config", "xdg/uhyve/uhyve.toml");
-    assert_int_equal(settings.params.cpu_count, 5);
-    assert_int_equal(settings.params.memory_size, UHYVE_MEMORY_DEFAULT);
-
-    REFUSE(WORDS("k", "--config", "absent.toml"), WORDS("absent.toml", "No such file"));
-    REFUSE(WORDS("k", "--config", "xdg"), WORDS("xdg", "directory"));
-    setenv("HERMIT_CONFIG", "gone.toml", 1);
-    REFUSE(WORDS("k"), WORDS("gone.toml"));
-    unsetenv("HERMIT_CONFIG");
-    unlink("uhyve.toml");
-    setenv("XDG_CONFIG_HOME", "named.toml", 1); /* not a directory: as if it did not exist */
-    MUST_LOAD("k");
-}
-
-static void bad_configuration_files(void **state)
-{
-    static const struct {
-        const char *text, *where, *what;
-    } bad[] = {
-        {"[cpu]\ncpu_count = 'x'\n", "uhyve.toml:2: cpu_count", "must be an integer"},
-        {"[cpu]\ncpu_count = 0\n", "uhyve.toml:2: cpu_count: ", "1 to 256"},
-        {"[cpu]\ncpu_count = -4\n", "uhyve.toml:2: cpu_count: ", "-4"},
-        {"cpu = 4\n", "uhyve.toml:1: cpu ", "must be a table"},
-        {"[cpu]\n\npit = 1\n", "uhyve.toml:3: pit", "must be a boolean"},
-        {"[cpu]\naffinity = [0,\n 'a']\n", "uhyve.toml:3: an entry of affinity", "integer"},
-        {"[cpu]\naffinity = 3\n", "uhyve.toml:2: affinity", "array"},
-        {"[cpu]\naffinity = [-1]\n", "uhyve.toml:2: affinity: ", "-1"},
-        {"[memory]\nmemory_size = true\n", "uhyve.toml:2: memory_size", "must be a string"},
-        {"[memory]\nmemory_size = '8M'\n", "uhyve.toml:2: memory_size: ", "16 MiB"},
-        {"[memory]\nmemory_size = 16777217\n", "uhyve.toml:2: memory_size: ", "2 MiB"},
-        {"[guest]\nenv_vars = 'A=1'\n", "uhyve.toml:2: env_vars", "array"},
-        {"[guest]\nenv_vars = [1]\n", "uhyve.toml:2: an entry of env_vars", "string"},
-        {"[guest]\nenv_vars = [\n'A=1',\n'A']\n", "uhyve.toml:4: an entry of env_vars: ", "'A'"},
-        {"[uhyve]\noutput = \"a\\u0000b\"\n", "uhyve.toml:2: output", "U+0000"},
-        {"[uhyve]\naccel = 'x'\n", "uhyve.toml:2: accel: ", "kvm"},
-        {"[uhyve]\ntempdir = 1\n", "uhyve.toml:2: tempdir", "string"},
-        {"[uhyve]\ngdb_port = 'x'\n", "uhyve.toml:2: gdb_port", "slash"},
-        {"[uhyve]\ngdb_port = 65536\n", "uhyve.toml:2: gdb_port", "65535"},
-        {"[uhyve\n", "uhyve.toml:1: ", "]"},
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        write_file("uhyve.toml", bad[i].text);
-        REFUSE(WORDS("k"), WORDS(bad[i].where, bad[i].what));
-    }
-    write_file("uhyve.toml", "[cpu]\ncpu_count = 'x'\n");
-    REFUSE(WORDS("k", "-c1"), WORDS("uhyve.toml:2: cpu_count"));
-    write_file("uhyve.toml", "[cpu]\ncpu_count = 0\n");
-    MUST_LOAD("k", "-c1");
-}
-
-/* What other versions know is no mistake. */
-static void unknown_configuration(void **state)
-{
-    write_file("uhyve.toml", "net = 3\nkernel = 4\n[uhyve]\nnet = 3\nfile_mapping = 4\n");
-    MUST_LOAD("k");
-    assert_int_equal(messages.size, 0);
-}
-
-static void expect_env(const char *expected)
-{
-    char text[1000] = "";
-    for (size_t i = 0; i < settings.params.env_count; i++)
-        if (strncmp(settings.params.env[i], "CMOCKA_", 7) != 0)
-            strcat(strcat(text, settings.params.env[i]), " ");
-    assert_string_equal(text, expected);
-}
-
-static void guest_environment(void **state)
-{
-    MUST_LOAD("k", "-e", "B=1", "-eA=x=y", "--env-vars=B=2", "-e=C=", "-e", "BB=3");
-    expect_env("B=2 A=x=y C= BB=3 ");
-    assert_int_equal(messages.size, 0);
-
-    write_file("uhyve.toml", "[guest]\nenv_vars = ['A=file', 'F=1', 'F=2']\n");
-    MUST_LOAD("k", "-e", "A=cli");
-    expect_env("A=cli F=2 ");
-
-    setenv("HOST1", "one", 1);
-    setenv("HOST2", "two", 1);
-    setenv("BAD", "\xff", 1);
-    setenv("\xfe", "x", 1);
-    MUST_LOAD("k", "-e", "host", "-e", "A=cli");
-    expect_env("HOST1=one HOST2=two ");
-    assert_non_null(strstr(messages.data, "1:environment variables besides 'host' are ignored\n"));
-    assert_non_null(strstr(messages.data, "BAD is not UTF-8"));
-    assert_non_null(strstr(messages.data, "name is not UTF-8"));
-
-    write_file("uhyve.toml", "[guest]\nenv_vars = ['host']\n");
-    unsetenv("BAD");
-    unsetenv("\xfe");
-    MUST_LOAD("k", "-e", "HOST1=cli");
-    expect_env("HOST1=cli HOST2=two ");
-    assert_int_equal(messages.size, 0);
-}
-
 static void affinity(void **state)
 {
     cpu_set_t all, one;
@@ -772,6 +508,7 @@ static void affinity(void **state)
     REFUSE(WORDS("k", "-c2", "-a", number), WORDS("2 cores are needed", "1 was given"));
     snprintf(available, sizeof available, "may use the cores %d,", core);
     REFUSE(WORDS("k", "-a8000-8002,8190"), WORDS(available, "the cores 8000-8002,8190"));
+    REFUSE(WORDS("k", "-a8190-8191"), WORDS(available, "the cores 8190-8191 were"));
     snprintf(list, sizeof list, "[cpu]\naffinity = [%d]\n", core);
     write_file("uhyve.toml", list);
     MUST_LOAD("k");
@@ -920,38 +657,31 @@ static void statistics_of_the_network(void **state)
     text_free(&text);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, enter_directory, leave_directory)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(defaults),
-        TEST(arguments_are_split),
-        TEST(forms_of_options),
-        TEST(help_and_version_come_first),
-        TEST(bad_command_lines_are_refused),
-        TEST(networks),
-        TEST(networks_are_bounded),
-        TEST(isolation),
-        TEST(another_user),
-        TEST(file_mappings),
-        TEST(options_for_files),
-        TEST(image_options),
-        TEST(options_of_later_versions),
-        TEST(debugger_port),
-        TEST(environment_variables),
-        TEST(message_levels),
-        TEST(configuration_file),
-        TEST(configuration_file_lookup),
-        TEST(bad_configuration_files),
-        TEST(unknown_configuration),
-        TEST(guest_environment),
-        TEST(affinity),
-        TEST(help_is_complete_and_narrow),
-        TEST(durations),
-        TEST(statistics_as_text),
-        TEST(statistics_as_json),
-        TEST(statistics_of_the_network),
+        CLI_TEST(defaults),
+        CLI_TEST(arguments_are_split),
+        CLI_TEST(forms_of_options),
+        CLI_TEST(help_and_version_come_first),
+        CLI_TEST(bad_command_lines_are_refused),
+        CLI_TEST(no_words_at_all),
+        CLI_TEST(traces_and_profiles),
+        CLI_TEST(isolation),
+        CLI_TEST(another_user),
+        CLI_TEST(file_mappings),
+        CLI_TEST(options_for_files),
+        CLI_TEST(image_options),
+        CLI_TEST(options_of_later_versions),
+        CLI_TEST(debugger_port),
+        CLI_TEST(environment_variables),
+        CLI_TEST(message_levels),
+        CLI_TEST(affinity),
+        CLI_TEST(help_is_complete_and_narrow),
+        CLI_TEST(durations),
+        CLI_TEST(statistics_as_text),
+        CLI_TEST(statistics_as_json),
+        CLI_TEST(statistics_of_the_network),
     };
     unit_keep_output_format();
     return cmocka_run_group_tests(tests, NULL, NULL);

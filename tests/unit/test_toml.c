@@ -56,6 +56,8 @@ static void strings(void **state)
                                                      "A\xe2\x82\xac"},
         {"a = \"tab\tinside # no comment\" # comment", "tab\tinside # no comment"},
         {"a = 'C:\\dir\\n \"x\"'", "C:\\dir\\n \"x\""},
+        {"a = '' # empty", ""},
+        {"# comment\r\na = 'next'", "next"},
         {"a = \"\"\"\"\"\"", ""},
         {"a = \"\"\"\nfirst\nsecond\"\"\"", "first\nsecond"},
         {"a = \"\"\"\r\nfirst\r\nsecond\"\"\"", "first\nsecond"},
@@ -95,11 +97,13 @@ static void bad_strings(void **state)
         {"a = \"\\e\"", 1},
         {"a = \"\\u12\"", 1},
         {"a = \"\\u", 1},
+        {"a = \"\\U0011\"", 1},
         {"a = \"\\", 1},
         {"a = \"\\U0011FFFF\"", 1},
         {"a = \"\\uD800\"", 1},
         {"a = \"\\ \n\"", 1},
         {"a = \"\"\"x\\ y\"\"\"", 1},
+        {"a = \"\"\"x\\qy\"\"\"", 1},
         {"a = \"\x01\"", 1},
         {"a = '\x7f'", 1},
         {"a = '''x\ry'''", 1},
@@ -113,6 +117,9 @@ static void bad_strings(void **state)
         expect_refused(bad[i].text, strlen(bad[i].text), bad[i].line);
     expect_refused("a = '\0'", 7, 1);
     expect_refused("# \0", 3, 1);
+    expect_refused("a = 1\0", 6, 1);
+    expect_refused("# \rx", 4, 1);
+    expect_refused("# \r", 3, 1);
 }
 
 static void integers(void **state)
@@ -287,6 +294,22 @@ static void dates_and_times(void **state)
         "1979-05-27T07:32:00+0700",
         "1979-05-27  07:32:00",
         "1979-05-27Z",
+        "1979-05-27 x7:32:00",
+        "1979-05-27 0x:32:00",
+        "1979-05-27 07-32-00",
+        "1979-05-27 1",
+        "1979-0x-27",
+        "1979-05x27",
+        "1979-05-x7",
+        "1979-05-27Tx7:32:00",
+        "1979-05-27T07-32:00",
+        "1979-05-27T07:x2:00",
+        "1979-05-27T07:32-00",
+        "1979-05-27T07:32:x0",
+        "1979-05-27T07:32:00+x7:00",
+        "1979-05-27T07:32:00+07:x0",
+        "1979-05-27T07:32:00+07:000",
+        "1979-05-27T07:32:00x",
         "07:32",
         "7:32:00",
         "07:32:00Z",
@@ -296,11 +319,13 @@ static void dates_and_times(void **state)
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         char text[64];
-        snprintf(text, sizeof text, "a = %s # comment", good[i].text);
-        struct toml *toml = parse(text);
-        assert_int_equal(walk(toml, "a")->type, good[i].type);
-        assert_string_equal(walk(toml, "a")->text.data, good[i].text);
-        toml_free(toml);
+        for (unsigned j = 0; j < 2; j++) {
+            snprintf(text, sizeof text, "a = %s%s", good[i].text, j ? "" : " # comment");
+            struct toml *toml = parse(text);
+            assert_int_equal(walk(toml, "a")->type, good[i].type);
+            assert_string_equal(walk(toml, "a")->text.data, good[i].text);
+            toml_free(toml);
+        }
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[64];

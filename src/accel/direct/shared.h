@@ -246,6 +246,7 @@ struct direct_header {
     uint32_t tsc_khz;
     uint64_t ram_base, ram_size;
     uint32_t shares_cpus;    /* there are fewer host CPUs than vCPUs */
+    uint32_t halt_spin;      /* TSC ticks that HLT may wait actively */
     uint64_t lowest_mapping; /* vm.mmap_min_addr */
     uint32_t status;         /* futex, set by the engine: enum direct_status or an errno */
     uint32_t failed_step;    /* set by the engine */

@@ -15,6 +15,9 @@
 
 #define START_TIMEOUT_S 10
 
+/* As KVM does by default (halt_poll_ns). */
+#define HALT_SPIN_US 200
+
 /* The steps of the engine's start, as in engine/start.c. */
 static const char *const steps[] = {
     [2] = "close descriptors",       [3] = "map its memory",    [4] = "drop privileges",
@@ -188,6 +191,7 @@ int vm_wait_ready(struct accel_vm *vm, struct uhyve_error *error)
                 break;
         if (__atomic_load_n(status, __ATOMIC_ACQUIRE) == DIRECT_STATUS_READY) {
             vm->header->tsc_khz = tsc_frequency(&vm->tsc_start);
+            vm->header->halt_spin = vm->spins ? vm->header->tsc_khz / 1000 * HALT_SPIN_US : 0;
             vm->ready = true;
         } else {
             err = engine_failed(vm, error);

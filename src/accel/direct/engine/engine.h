@@ -124,6 +124,7 @@ struct cpu {
     bool device_reached; /* set by accesses to addresses without memory */
     bool flags_restored; /* POPF or IRET has enabled interrupts; see trap.c about CR0.TS */
 
+    uint64_t halt_spin;   /* TSC ticks: as long as the next HLT waits actively */
     int32_t timer;        /* the host's timer */
     uint64_t timer_armed; /* TSC at which it fires; 0: it does not */
 

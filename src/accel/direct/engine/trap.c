@@ -374,14 +374,20 @@ static bool handle_event(struct cpu *cpu)
 static void halt(struct cpu *cpu)
 {
     queue_flush(cpu);
-    uint32_t sequence = __atomic_load_n(&cpu->shared->sequence, __ATOMIC_SEQ_CST);
-    wait_set_mode(cpu, DIRECT_MODE_HALTED);
-    if (!handle_event(cpu)) {
-        /* With interrupts disabled the timer cannot end the HLT. */
-        bool enabled = cpu->state->rflags & X86_RFLAGS_IF;
-        wait_for_event(cpu, sequence, enabled ? cpu->shared->apic.deadline : 0);
-    }
     wait_set_mode(cpu, DIRECT_MODE_ENGINE);
+    uint32_t sequence = __atomic_load_n(&cpu->shared->sequence, __ATOMIC_SEQ_CST);
+    if (handle_event(cpu))
+        return;
+    /* With interrupts disabled the timer cannot end the HLT. */
+    uint64_t deadline = cpu->state->rflags & X86_RFLAGS_IF ? cpu->shared->apic.deadline : 0;
+    uint64_t start = rdtsc();
+    if (!wait_actively(cpu, sequence, deadline)) {
+        wait_set_mode(cpu, DIRECT_MODE_HALTED);
+        /* Also if there has been an event since: the sequence tells. */
+        wait_for_event(cpu, sequence, deadline);
+        wait_set_mode(cpu, DIRECT_MODE_ENGINE);
+    }
+    wait_note_halt(cpu, rdtsc() - start);
 }
 
 /* A single step that must not lead into a trampoline. */

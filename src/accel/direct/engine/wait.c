@@ -47,6 +47,25 @@ void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
     sys_futex(&cpu->shared->sequence, FUTEX_WAIT, sequence, deadline ? &timeout : (void *)0);
 }
 
+bool wait_actively(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
+{
+    uint64_t end = rdtsc() + cpu->halt_spin;
+
+    end = deadline && deadline < end ? deadline : end;
+    while (__atomic_load_n(&cpu->shared->sequence, __ATOMIC_SEQ_CST) == sequence) {
+        if (rdtsc() >= end)
+            return end == deadline;
+        __asm__ volatile("pause");
+    }
+    return true;
+}
+
+void wait_note_halt(struct cpu *cpu, uint64_t ticks)
+{
+    uint64_t most = engine.header->halt_spin;
+    cpu->halt_spin = ticks < most ? most : 0;
+}
+
 /* Is there a PAUSE instruction within some bytes of RIP? */
 static bool is_spinning(struct cpu *cpu)
 {
