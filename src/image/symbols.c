@@ -28,11 +28,11 @@ static bool file_copy(const struct file *file, uint64_t offset, void *to, size_t
 
 static bool file_section(const struct file *file, uint64_t index, Elf64_Shdr *section)
 {
-    uint64_t offset;
+    /* Both terms are at most the size of the file. */
     return index < file->section_count && file->header.e_shentsize == sizeof *section &&
-           !checked_mul(index, sizeof *section, &offset) &&
-           !checked_add(offset, file->header.e_shoff, &offset) &&
-           file_copy(file, offset, section, sizeof *section);
+           file->header.e_shoff <= file->size &&
+           file_copy(file, file->header.e_shoff + index * sizeof *section, section,
+                     sizeof *section);
 }
 
 static int file_open(struct file *file, const void *data, size_t size)
@@ -49,18 +49,19 @@ static int file_open(struct file *file, const void *data, size_t size)
         file->section_count = 1;
         file->section_count = file_section(file, 0, &first) ? first.sh_size : 0;
     }
+    if (file->section_count > size / sizeof(Elf64_Shdr))
+        file->section_count = size / sizeof(Elf64_Shdr);
     return 0;
 }
 
 static void read_ranges(struct symbols *symbols, const struct file *file)
 {
     Elf64_Phdr segment;
-    if (file->header.e_phentsize != sizeof segment)
+    if (file->header.e_phentsize != sizeof segment || file->header.e_phoff > file->size)
         return;
     for (unsigned i = 0; i < file->header.e_phnum; i++) {
-        uint64_t offset, end;
-        if (checked_add(file->header.e_phoff, i * sizeof segment, &offset) ||
-            !file_copy(file, offset, &segment, sizeof segment) ||
+        uint64_t end;
+        if (!file_copy(file, file->header.e_phoff + i * sizeof segment, &segment, sizeof segment) ||
             symbols->range_count == SYMBOLS_MAX_RANGES)
             return;
         if (segment.p_type == PT_LOAD && (segment.p_flags & PF_X) &&

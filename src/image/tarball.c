@@ -64,11 +64,10 @@ static int error_name(struct reader *reader, const char *name, const char *why)
                      "image '%s' cannot be used: its file '%.200s' %s", reader->path, name, why);
 }
 
+/* Sizes in an archive are signed, so there is room for what is before them. */
 static void *allocate(struct reader *reader, size_t size)
 {
-    struct tarball_memory *memory = NULL;
-    if (size <= SIZE_MAX / 2)
-        memory = calloc(1, sizeof *memory + size);
+    struct tarball_memory *memory = calloc(1, sizeof *memory + size);
     if (!memory)
         return NULL;
     memory->next = reader->tarball->memory;

@@ -162,8 +162,8 @@ static int inflate_input(struct unpack *unpack, const struct library_zlib *zlib,
         unpack->size += most - stream->avail_out;
         if (result == Z_MEM_ERROR)
             return error_memory(unpack);
-        if (result == Z_NEED_DICT || (result < 0 && result != Z_BUF_ERROR))
-            return error_damaged(unpack, stream->msg ? stream->msg : "it needs a dictionary");
+        if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR)
+            return error_damaged(unpack, stream->msg ? stream->msg : "unknown error");
         *ended = result == Z_STREAM_END;
     } while (stream->avail_in || (!*ended && !stream->avail_out));
     return 0;

@@ -31,6 +31,7 @@ struct fake_machine {
     alignas(4096) uint8_t memory[FAKE_RAM_SIZE];
     struct x86_state state[FAKE_CPUS];
     bool busy[FAKE_CPUS]; /* in a host call */
+    bool lost[FAKE_CPUS]; /* its registers cannot be had at all */
     size_t xsave_size;
     uint8_t xsave[FAKE_CPUS][GDB_XSAVE_MAX];
     struct accel_hardware_breakpoint slot[ACCEL_HARDWARE_BREAKPOINTS];
@@ -41,6 +42,8 @@ struct fake_machine {
 static inline int fake_get_state(void *context, unsigned cpu, struct x86_state *state)
 {
     const struct fake_machine *fake = context;
+    if (fake->lost[cpu])
+        return -EIO;
     *state = fake->state[cpu];
     return 0;
 }

@@ -188,6 +188,71 @@ static void registers_are_read_and_written(void **state)
     EXPECT("p28", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
 }
 
+static const char *monitor(const char *line)
+{
+    char packet[600] = "qRcmd,";
+    for (size_t i = 0; line[i]; i++)
+        snprintf(packet + strlen(packet), 3, "%02x", (unsigned char)line[i]);
+    struct text framed = {0};
+    packet_add(&framed, packet, strlen(packet));
+    gdb_session_receive(&session, framed.data, framed.size);
+    text_free(&framed);
+    /* Console packets, then OK: the text of the former. */
+    static char shown[8192];
+    size_t size = 0;
+    const char *reply = sent();
+    assert_non_null(strstr(reply, "$OK#"));
+    for (const char *at = reply; (at = strstr(at, "$O")) && at[2] != 'K'; at++) {
+        size_t digits = strcspn(at + 2, "#");
+        assert_true(size + digits / 2 < sizeof shown && hex_read(at + 2, shown + size, digits / 2));
+        size += digits / 2;
+    }
+    shown[size] = '\0';
+    return shown;
+}
+
+/* "xx" leaves a register as it is; a block may end after the ones that everybody has, not in one.
+ */
+static void register_blocks_may_have_holes(void **state)
+{
+    size_t size = strlen(ask("g"));
+    char *packet = malloc(size + 2);
+
+    fake.state[0].gpr[X86_RAX] = 7;
+    packet[0] = 'G';
+    memset(packet + 1, 'x', size);
+    packet[size + 1] = '\0';
+    memcpy(packet + 1 + 16, "0900000000000000", 16);
+    EXPECT(packet, "OK");
+    assert_int_equal(fake.state[0].gpr[X86_RAX], 7);
+    assert_int_equal(fake.state[0].gpr[X86_RBX], 9);
+    packet[2 * GDB_REGISTERS_MIN_SIZE + 1] = '\0';
+    EXPECT(packet, "OK");
+    packet[2 * GDB_REGISTERS_MIN_SIZE + 1] = '0';
+    packet[2 * GDB_REGISTERS_MIN_SIZE + 2] = '\0';
+    expect_error(packet);
+    free(packet);
+}
+
+/* As if the vCPU's thread were gone: nothing is invented, nothing is changed. */
+static void registers_that_cannot_be_had(void **state)
+{
+    fake.lost[0] = true;
+    EXPECT("p0", "xxxxxxxxxxxxxxxx");
+    expect_error("P0=0100000000000000");
+    expect_error("m40200000,4");
+    expect_error("M40200000,1:00");
+    expect_error("X40200000,1:0");
+    expect_error("Z0,40200000,1");
+    expect_error("c40200000");
+    assert_int_equal(fake.resumed, 0);
+    assert_int_equal(fake.written, 0);
+    assert_string_equal(monitor("regs"), "the registers of CPU 0 are not known\n");
+    assert_string_equal(monitor("walk 0x1000"), "the page tables of CPU 0 are not known\n");
+    EXPECT("Hg2", "OK");
+    EXPECT("p0", "0000000000000000");
+}
+
 static void memory_is_read_and_written(void **state)
 {
     EXPECT("M40200000,3:010203", "OK");
@@ -201,6 +266,16 @@ static void memory_is_read_and_written(void **state)
     EXPECT("m1ffe,10", "0000");
     expect_error("m0,1");
     expect_error("M0,1:00");
+    /* Beyond RAM, and around the end of the address space. */
+    EXPECT("m403fffff,2", "00");
+    expect_error("m40400000,1");
+    expect_error("Mffffffffffffffff,2:0000");
+    expect_error("M403fffff,2:0000");
+    fake.state[0].cr0 = 0;
+    EXPECT("mffffffffffffffff,2", "E0e");
+    EXPECT("m403fffff,2", "00");
+    EXPECT("M403ffffe,2:0102", "OK");
+    fake.state[0].cr0 = X86_CR0_PG | X86_CR0_PE;
     expect_error("m40200000");
     expect_error("m,1");
     expect_error("M40200000,2:00");
@@ -350,29 +425,14 @@ static void documents_are_read_in_pieces(void **state)
     expect_error("qXfer:features:read:target.xml:ffffff,100");
     expect_error("qXfer:features:read:target.xml:0");
     EXPECT("qXfer:exec-file:read::0,0", "m");
-}
-
-static const char *monitor(const char *line)
-{
-    char packet[600] = "qRcmd,";
-    for (size_t i = 0; line[i]; i++)
-        snprintf(packet + strlen(packet), 3, "%02x", (unsigned char)line[i]);
-    struct text framed = {0};
-    packet_add(&framed, packet, strlen(packet));
-    gdb_session_receive(&session, framed.data, framed.size);
-    text_free(&framed);
-    /* Console packets, then OK: the text of the former. */
-    static char shown[8192];
-    size_t size = 0;
-    const char *reply = sent();
-    assert_non_null(strstr(reply, "$OK#"));
-    for (const char *at = reply; (at = strstr(at, "$O")) && at[2] != 'K'; at++) {
-        size_t digits = strcspn(at + 2, "#");
-        assert_true(size + digits / 2 < sizeof shown && hex_read(at + 2, shown + size, digits / 2));
-        size += digits / 2;
-    }
-    shown[size] = '\0';
-    return shown;
+    expect_error("qXfer:exec-file:read::x,1");
+    expect_error("qXfer:exec-file:read::0,");
+    expect_error("qXfer:exec-file:read::0,1x");
+    EXPECT("qXfer:exec-file:read::c,1", "l");
+    assert_non_null(strstr(ask("qSupported"), "exec-file:read+"));
+    fake.machine.image = NULL;
+    assert_null(strstr(ask("qSupported"), "exec-file:read+"));
+    EXPECT("qXfer:exec-file:read::0,100", "l");
 }
 
 static void monitor_commands(void **state)
@@ -390,6 +450,9 @@ static void monitor_commands(void **state)
     assert_non_null(strstr(monitor(""), "no command ''"));
     expect_error("qRcmd,0");
     expect_error("qRcmd,zz");
+    char most[1200] = "qRcmd,";
+    memset(most + 6, '4', 1000);
+    expect_error(most);
 }
 
 static void detaching_undoes_everything(void **state)
@@ -476,6 +539,8 @@ int main(void)
         TEST(features_are_negotiated),
         TEST(threads_are_selected),
         TEST(registers_are_read_and_written),
+        TEST(register_blocks_may_have_holes),
+        TEST(registers_that_cannot_be_had),
         TEST(memory_is_read_and_written),
         TEST(breakpoints_are_set),
         TEST(vcont_has_actions_for_threads),

@@ -94,6 +94,7 @@ static void wrong_values_are_named_with_their_line(void **state)
     assert_refused(MINIMAL "env_vars = [true]\n", "hermit.toml:6: an entry of env_vars must be");
     assert_refused(MINIMAL "[requirements]\nmemory = 'much'\n", "hermit.toml:7: memory must be");
     assert_refused(MINIMAL "[requirements]\nmemory = -1\n", "hermit.toml:7: memory must be");
+    assert_refused(MINIMAL "[requirements]\nmemory = \"1M\\u0000\"\n", "U+0000");
     assert_refused(MINIMAL "[requirements]\nmemory = true\n", "hermit.toml:7: memory must be");
     assert_refused(MINIMAL "[requirements]\ncpus = -1\n", "hermit.toml:7: cpus must be");
     assert_refused(MINIMAL "[requirements]\ncpus = 4294967296\n", "hermit.toml:7: cpus must be");

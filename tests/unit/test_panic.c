@@ -38,6 +38,13 @@ static void panics(void **state)
     expect("panicked at 'no place\n", "", "'no place");
     expect("panicked at 'x', y\n", "", "x");
     expect("panicked at ", "", "");
+    expect("panicked at 'one', two', three.rs:1:2\n', x.rs:3:4", "three.rs:1:2", "one', two");
+    /* A place has a line and a column, in this order and with digits. */
+    expect("panicked at a.rs::1:2:\nx", "", "a.rs::1:2:");
+    expect("panicked at a.rs:1:\nx", "", "a.rs:1:");
+    expect("panicked at a:b:3:\nx", "", "a:b:3:");
+    expect("panicked at 1:2/3:4:5 x", "1:2/3:4:5", "x");
+    expect("panicked at a.rs:1:2x\ny", "a.rs:1:2", "x");
 }
 
 static void exceptions(void **state)
@@ -62,14 +69,43 @@ static void exceptions(void **state)
     find(far);
     assert_false(found.has_rip);
 
-    /* A panic after it counts. */
+    find("(#PF) page_fault_linear_address: VirtAddr(0xyz) instruction_pointer: 0x1 stack: 0x2");
+    assert_true(found.exception && !found.has_address && !found.has_rip);
+    find("(#PF) stack_pointer: 0x1 page_fault_linear_address: none");
+    assert_true(found.exception && !found.has_address && !found.has_rip);
+
+    /* What comes last counts. */
     find("(#PF) panicked at a.rs:1:2:\nx\n");
     assert_false(found.exception);
+    find("panicked at a.rs:1:2:\nx\nlog:  Invalid Opcode (#UD) (#XX1) (#X");
+    assert_true(found.exception);
+    assert_string_equal(found.message, "Invalid Opcode (#UD)");
+}
+
+static void expect_sentence(const char *log, const char *sentence)
+{
+    struct text text = {0};
+    panic_format(find(log), &text);
+    assert_string_equal(text.data, sentence);
+    text_free(&text);
+}
+
+static void sentences(void **state)
+{
+    expect_sentence("panicked at a.rs:1:2:\nx", "panic at a.rs:1:2: x");
+    expect_sentence("panicked at a.rs:1:2", "panic at a.rs:1:2");
+    expect_sentence("panicked at 'x'", "panic: 'x'");
+    expect_sentence("panicked at ", "panic");
+    expect_sentence("Trap (#UD)", "the kernel caught an exception: Trap (#UD)");
+    expect_sentence("(#PF) page_fault_linear_address: VirtAddr(0x10)",
+                    "the kernel caught an exception: (#PF) at address 0x10");
 }
 
 static void nothing(void **state)
 {
-    static const char *const texts[] = {"", "panicked", "(#pf)", "(#", "(#P", "hello (#1)"};
+    static const char *const texts[] = {"",     "panicked",   "(#pf)", "(#",
+                                        "(#P",  "hello (#1)", "(#1A)", "(#A1)",
+                                        "(#a)", "(#Aa)",      "(#{A)", "(#A{)"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         assert_false(find(texts[i])->found);
 }
@@ -98,8 +134,11 @@ static void roles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(panics),  cmocka_unit_test(exceptions),
-        cmocka_unit_test(nothing), cmocka_unit_test(long_texts_are_cut),
+        cmocka_unit_test(panics),
+        cmocka_unit_test(exceptions),
+        cmocka_unit_test(sentences),
+        cmocka_unit_test(nothing),
+        cmocka_unit_test(long_texts_are_cut),
         cmocka_unit_test(roles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

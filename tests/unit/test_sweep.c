@@ -37,6 +37,18 @@ static void lengths(void **state)
         {2, {0xF6, 0xDC}},
         {6, {0xF7, 0xC1, 1, 2, 3, 4}},
         {5, {0x66, 0xF7, 0xC1, 1, 2}},
+        {7, {0x66, 0xF2, 0x0F, 0x78, 0xC0, 1, 2}},       /* insertq, with one prefix too many */
+        {5, {0x0F, 0x38, 0x00, 0x04, 0x24}},             /* pshufb */
+        {4, {0xC5, 0xF9, 0x6E, 0x00}},                   /* vmovd */
+        {5, {0xC4, 0xE2, 0x79, 0x18, 0x00}},             /* vbroadcastss */
+        {7, {0x62, 0xF2, 0x7D, 0x48, 0x18, 0x40, 1}},    /* evex vbroadcastss */
+        {7, {0x62, 0xF3, 0x7D, 0x48, 0x39, 0xC1, 1}},    /* evex vextracti32x4 */
+        {6, {0x62, 0xF5, 0x7C, 0x48, 0x58, 0xC1}},       /* evex vaddph */
+        {6, {0x62, 0xF6, 0x7D, 0x48, 0x98, 0xC1}},       /* evex vfmadd132ph */
+        {6, {0x8F, 0xE8, 0x78, 0xC0, 0xC1, 3}},          /* xop vprotb */
+        {9, {0x8F, 0xEA, 0x78, 0x10, 0xC1, 1, 2, 3, 4}}, /* xop bextr */
+        {6, {0xC7, 0xF8, 1, 2, 3, 4}},                   /* xbegin */
+        {5, {0x66, 0xC7, 0xF8, 1, 2}},
         {2, {0xF7, 0xD9}},
         {4, {0xC8, 1, 2, 3}},
         {3, {0xC2, 1, 2}},
@@ -54,18 +66,38 @@ static void lengths(void **state)
         {6, {0x66, 0x0F, 0x3A, 0x0F, 0xC1, 4}},
         {15, {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x2E, 0x0F, 0x1F, 0x84}},
     };
-    static const uint8_t bad[][4] = {{0x06},       {0x27},       {0x60},       {0x82, 0xC0, 1},
-                                     {0x9A},       {0xD4, 1},    {0xEA},       {0xFF, 0xF8},
-                                     {0x0F, 0x04}, {0xFE, 0xD0}, {0x8F, 0xC8}, {0xC6, 0xC8, 1}};
+    static const uint8_t bad[][4] = {{0x06},
+                                     {0x27},
+                                     {0x60},
+                                     {0x82, 0xC0, 1},
+                                     {0x9A},
+                                     {0xD4, 1},
+                                     {0xEA},
+                                     {0xFF, 0xF8},
+                                     {0x0F, 0x04},
+                                     {0xFE, 0xD0},
+                                     {0x8F, 0xC8},
+                                     {0xC6, 0xC8, 1},
+                                     {0xC4, 0xE0, 0x78, 0x28}, /* vex maps 0, 4 */
+                                     {0xC4, 0xE4, 0x78, 0x28},
+                                     {0xC5, 0xF8, 0x80, 0xC0}, /* no conditional jump */
+                                     {0x8F, 0xEB, 0x78, 0xC0}, /* xop map 11 */
+                                     {0x62, 0xF9, 0x7C, 0x48}, /* evex: a bit that is 0, one 1 */
+                                     {0x62, 0xF1, 0x78, 0x48},
+                                     {0x62, 0xF0, 0x7C, 0x48}, /* evex map 0 */
+                                     {0x62, 0xF1, 0x7C, 0x77}};
     struct decode_insn insn;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         assert_true(decode(good[i].code, sizeof good[i].code, &insn));
         assert_int_equal(insn.length, good[i].length);
         assert_true(decode(good[i].code, good[i].length, &insn));
-        assert_false(decode(good[i].code, good[i].length - 1U, &insn));
+        for (size_t size = 0; size < good[i].length; size++)
+            assert_false(decode(good[i].code, size, &insn));
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(decode(bad[i], sizeof bad[i], &insn));
+    static const uint8_t no_vzeroupper[] = {0x62, 0xF1, 0x7C, 0x48, 0x77, 0xC0, 0xC0};
+    assert_false(decode(no_vzeroupper, sizeof no_vzeroupper, &insn));
     static const uint8_t endless[16] = {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
                                         0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90};
     assert_false(decode(endless, sizeof endless, &insn));

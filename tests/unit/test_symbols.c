@@ -129,6 +129,61 @@ static void a_function_contains_others(void **state)
     symbols_free(&symbols);
 }
 
+static void the_first_of_equal_names_counts(void **state)
+{
+    struct image image;
+    struct symbols symbols;
+    make_image(&image);
+    image.symbols[2].st_info = image.symbols[3].st_info; /* main is as local as its alias */
+    image.symbols[1].st_info = image.symbols[3].st_info;
+    image.symbols[1].st_value = TEXT + 0x100;
+    image.symbols[1].st_size = 0x20;
+    assert_int_equal(read_image(&symbols, &image, sizeof image), 0);
+    assert_int_equal(symbols.count, 3);
+    expect(&symbols, TEXT + 0x100, "main", 0);
+    symbols_free(&symbols);
+}
+
+/* A function without a size ends with its segment. */
+static void nothing_leads_into_another_range(void **state)
+{
+    struct image image;
+    struct symbols symbols;
+    make_image(&image);
+    image.segments[0].p_flags = PF_R | PF_X;
+    image.segments[0].p_vaddr = TEXT + 0x10000;
+    for (unsigned i = 1; i < SYMBOL_COUNT; i++)
+        if (i != 4)
+            image.symbols[i].st_shndx = SHN_UNDEF;
+    assert_int_equal(read_image(&symbols, &image, sizeof image), 0);
+    assert_int_equal(symbols.range_count, 2);
+    expect(&symbols, TEXT_END - 1, "entry", 0xfff);
+    expect(&symbols, TEXT_END, NULL, 0);
+    expect(&symbols, TEXT + 0x10000, NULL, 0);
+    symbols_free(&symbols);
+}
+
+static void only_so_many_ranges(void **state)
+{
+    struct {
+        Elf64_Ehdr header;
+        Elf64_Phdr segments[SYMBOLS_MAX_RANGES + 2];
+    } file = {.header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB},
+                         .e_phoff = sizeof(Elf64_Ehdr),
+                         .e_phentsize = sizeof(Elf64_Phdr),
+                         .e_phnum = SYMBOLS_MAX_RANGES + 2}};
+    struct symbols symbols;
+
+    for (unsigned i = 0; i < SYMBOLS_MAX_RANGES + 2; i++)
+        file.segments[i] = (Elf64_Phdr){
+            .p_type = PT_LOAD, .p_flags = PF_X, .p_vaddr = TEXT + i * 4096, .p_memsz = 4096};
+    assert_int_equal(symbols_read(&symbols, &file, sizeof file), 0);
+    assert_int_equal(symbols.range_count, SYMBOLS_MAX_RANGES);
+    assert_true(symbols_is_executable(&symbols, TEXT + SYMBOLS_MAX_RANGES * 4096 - 1));
+    assert_false(symbols_is_executable(&symbols, TEXT + SYMBOLS_MAX_RANGES * 4096));
+    symbols_free(&symbols);
+}
+
 static void executable_ranges(void **state)
 {
     struct image image;
@@ -221,6 +276,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(functions_are_found),
         cmocka_unit_test(a_function_contains_others),
+        cmocka_unit_test(the_first_of_equal_names_counts),
+        cmocka_unit_test(nothing_leads_into_another_range),
+        cmocka_unit_test(only_so_many_ranges),
         cmocka_unit_test(executable_ranges),
         cmocka_unit_test(the_dynamic_table_serves_a_stripped_image),
         cmocka_unit_test(more_sections_than_the_header_can_say),

@@ -272,6 +272,29 @@ static void every_cut_is_noticed(void **state)
     }
 }
 
+static void a_header_without_its_file_is_noticed(void **state)
+{
+    tar_add(&tar, "a", '0', "x");
+    tar_add(&tar, "pax", 'x', "19 path=some/other\n");
+    tar_end(&tar);
+    assert_refused(LIMIT, "corrupt");
+}
+
+static void names_of_no_file(void **state)
+{
+    char longer[TARBALL_NAME_MAX + 10];
+
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    tar_add(&tar, "a", '0', "x");
+    tar_end(&tar);
+    assert_read(1);
+    assert_null(tarball_find(&tarball, longer));
+    assert_null(tarball_find(&tarball, "\xff"));
+    assert_null(tarball_find(&tarball, ""));
+    assert_null(tarball_find(&tarball, "b"));
+}
+
 static void damaged_headers_are_noticed(void **state)
 {
     tar_add(&tar, "a", '0', "x");
@@ -353,6 +376,8 @@ int main(void)
         cmocka_unit_test_teardown(sparse_files_are_filled, clear),
         cmocka_unit_test_teardown(sparse_bombs_are_refused, clear),
         cmocka_unit_test_teardown(every_cut_is_noticed, clear),
+        cmocka_unit_test_teardown(a_header_without_its_file_is_noticed, clear),
+        cmocka_unit_test_teardown(names_of_no_file, clear),
         cmocka_unit_test_teardown(damaged_headers_are_noticed, clear),
         cmocka_unit_test_teardown(impossible_sizes_are_refused, clear),
         cmocka_unit_test_teardown(endless_extensions_are_refused, clear),

@@ -2,6 +2,8 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "image/unpack.h"
 #include "tar_builder.h"
@@ -157,6 +159,32 @@ static void every_truncation_is_noticed(void **state)
     text_free(&packed);
 }
 
+/* As if somebody cut the file while it is read. */
+static void a_file_that_shrinks_is_noticed(void **state)
+{
+    struct text packed[3] = {0};
+    static const enum unpack_format formats[] = {UNPACK_TAR, UNPACK_GZIP, UNPACK_ZSTD};
+
+    text_add_bytes(&packed[0], content.data, content.size);
+    compress_gzip(&packed[1], content.data, content.size);
+    bool zstd = compress_zstd(&packed[2], content.data, content.size);
+    for (int i = 0; i < 2 + zstd; i++)
+        for (size_t gone = 1; gone <= packed[i].size; gone += packed[i].size - 1) {
+            int fd = memfd_create("test", MFD_CLOEXEC);
+            uint8_t *data;
+            size_t size = packed[i].size - gone;
+            assert_int_equal(write(fd, packed[i].data, size), size);
+            struct image image = {.path = "cut.hermit", .fd = fd, .size = packed[i].size};
+            assert_true(unpack_all(&image, formats[i], LIMIT, &data, &size, &error) < 0);
+            assert_null(data);
+            assert_int_equal(error.status, UHYVE_STATUS_BAD_IMAGE);
+            assert_non_null(strstr(error.message, "'cut.hermit' is truncated"));
+            image_close(&image);
+        }
+    for (int i = 0; i < 3; i++)
+        text_free(&packed[i]);
+}
+
 /* A flipped bit anywhere in the packed data or its checksums. */
 static void damage_is_noticed(void **state)
 {
@@ -227,6 +255,7 @@ int main(void)
         cmocka_unit_test(everything_comes_out_again),
         cmocka_unit_test(several_members_and_padding_are_one_stream),
         cmocka_unit_test(every_truncation_is_noticed),
+        cmocka_unit_test(a_file_that_shrinks_is_noticed),
         cmocka_unit_test(damage_is_noticed),
         cmocka_unit_test(the_limit_holds_to_the_byte),
         cmocka_unit_test(bombs_are_refused),

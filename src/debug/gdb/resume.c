@@ -102,7 +102,7 @@ static void resume_at(struct gdb_session *session, const char *text, enum gdb_ac
 {
     const struct gdb_machine *machine = session->machine;
     unsigned chosen = session->resume == GDB_ALL_CPUS ? session->cpu : session->resume;
-    uint64_t address;
+    uint64_t address = 0;
 
     if (*text) {
         session_load_registers(session, chosen, false);

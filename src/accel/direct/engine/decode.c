@@ -324,6 +324,9 @@ bool insn_decode(const uint8_t *code, unsigned available, struct insn *insn)
         follow = insn->map == MAP_0F38 ? MODRM : MODRM | IMM8;
     if (cursor.failed || (follow & INVALID) || is_short_branch(insn))
         return false;
+    /* With VEX only VZEROALL and VZEROUPPER have no operands. */
+    if (insn->vex && !(follow & MODRM) && insn->opcode != 0x77)
+        return false;
     if (follow & MODRM) {
         insn->has_modrm = true;
         insn->modrm = next_byte(&cursor);
