@@ -5,6 +5,7 @@
  *
  * The instructions under test are followed by harmless ones so that there is room to patch them.
  */
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "lib/apic.h"
@@ -27,6 +28,8 @@
 #define BEHIND_STI        (UINT64_C(1) << 7) /* where test_steps has it */
 
 static volatile unsigned rings;
+static uint64_t halt_at; /* the hlt of test_halt */
+static volatile bool rung_early;
 static uint64_t steps[STEPS_MAX];
 static volatile unsigned step_count;
 static volatile uint64_t fault_rip, fault_error;
@@ -34,7 +37,10 @@ static uint64_t resume_at;
 
 static void on_timer(const struct trap_frame *frame)
 {
-    (void)frame;
+    if (frame->rip == halt_at) {
+        ((struct trap_frame *)(uintptr_t)frame)->rip++; /* nothing would end it */
+        rung_early = true;
+    }
     rings++;
     apic_end_of_interrupt();
 }
@@ -113,6 +119,26 @@ static void test_late_timer(uint64_t khz)
     __asm__ volatile("cli" : : : "memory");
     tap_equal(meanwhile, before, "no interrupt with IF clear");
     tap_equal(after, before + 1, "sti brings the interrupt that was due");
+}
+
+/* An interrupt that is due when STI comes waits for the instruction behind it. Were it before HLT,
+ * that would sleep although what it is to wait for has been. */
+static void test_halt(void)
+{
+    unsigned before = rings;
+    __asm__ volatile("cli" : : : "memory");
+    apic_send(apic_id(), TIMER_VECTOR);
+    unsigned meanwhile = rings;
+    __asm__ volatile("lea 1f(%%rip), %%rax\n\t"
+                     "mov %%rax, %[halt_at]\n\t"
+                     "sti\n"
+                     "1:\thlt\n\t"
+                     "cli"
+                     : [halt_at] "=m"(halt_at)
+                     :
+                     : "rax", "memory");
+    tap_ok(meanwhile == before && rings == before + 1 && !rung_early,
+           "an interrupt does not come between sti and hlt but behind");
 }
 
 /* Every instruction is one step, whatever was made of it. */
@@ -247,6 +273,7 @@ int main(void)
         test_late_timer(khz);
     else
         tap_skip("late timer", "the TSC frequency is unknown");
+    test_halt();
     test_steps();
     test_alignment();
     test_neighbour();

@@ -73,12 +73,12 @@ static inline void cpu_interrupts_on(void)
     __asm__ volatile("sti" : : : "memory");
 }
 
-/* Sleep until an interrupt has been handled. STI takes effect after HLT has begun, so an interrupt
- * cannot slip in between; interrupts are off again on return. */
-static inline void cpu_wait_for_interrupt(void)
-{
-    __asm__ volatile("sti; hlt; cli" : : : "memory");
-}
+/*
+ * Sleep until an interrupt has been handled. STI takes effect after HLT has begun, so an interrupt
+ * cannot slip in between; where one does, because an emulator is wrong, trap_dispatch sees to it
+ * that there is no sleep behind it. Interrupts are off again on return. In trap_entry.S.
+ */
+void cpu_wait_for_interrupt(void);
 
 static inline void cpu_pause(void)
 {

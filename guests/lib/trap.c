@@ -28,6 +28,10 @@ struct table_register {
 #define TRAP_ENTRY_SIZE 16
 extern const uint8_t trap_entries[] __attribute__((visibility("hidden")));
 
+/* In cpu_wait_for_interrupt: its HLT, and what follows. */
+extern const uint8_t trap_wait_halt[] __attribute__((visibility("hidden")));
+extern const uint8_t trap_wait_end[] __attribute__((visibility("hidden")));
+
 /* Called from trap_entry.S. */
 void trap_dispatch(struct trap_frame *frame);
 
@@ -59,8 +63,20 @@ void trap_handle(unsigned vector, void (*handler)(const struct trap_frame *frame
     handlers[vector] = handler;
 }
 
+/*
+ * Between STI and HLT there is no interrupt. But QEMU, as far as it emulates SVM, has one there
+ * when the processor is taken away from the virtual machine at that place: VMRUN does not bring
+ * back the shadow of STI that the exit has saved. What the sleeper waits for has happened then.
+ */
+static void leave_wait(struct trap_frame *frame)
+{
+    if (frame->vector >= TRAP_FIRST_INTERRUPT && frame->rip == (uintptr_t)trap_wait_halt)
+        frame->rip = (uintptr_t)trap_wait_end;
+}
+
 void trap_dispatch(struct trap_frame *frame)
 {
+    leave_wait(frame);
     if (handlers[frame->vector] != NULL) {
         handlers[frame->vector](frame);
         return;

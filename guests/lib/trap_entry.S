@@ -1,5 +1,5 @@
 /*
- * From the interrupt descriptor table to trap_dispatch in trap.c, and back.
+ * From the interrupt descriptor table to trap_dispatch in trap.c, and back; and waiting for that.
  */
 #define TRAP_VECTORS    48
 #define TRAP_ENTRY_SIZE 16
@@ -70,5 +70,21 @@ trap_common:
     pop %rax
     add $16, %rsp /* vector and error code */
     iretq
+
+    .section .text.wait, "ax", @progbits
+    .globl cpu_wait_for_interrupt, trap_wait_halt, trap_wait_end
+    .hidden cpu_wait_for_interrupt, trap_wait_halt, trap_wait_end
+    .type cpu_wait_for_interrupt, @function
+cpu_wait_for_interrupt:
+    push %rbp
+    mov %rsp, %rbp
+    sti
+trap_wait_halt:
+    hlt
+trap_wait_end:
+    cli
+    pop %rbp
+    ret
+    .size cpu_wait_for_interrupt, . - cpu_wait_for_interrupt
 
     .section .note.GNU-stack, "", @progbits
