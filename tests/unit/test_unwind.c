@@ -1,6 +1,7 @@
 /* Unwind tables: this very program's own, and what hostile images make of them. */
 #include "unit.h"
 
+#include <elf.h>
 #include <stdio.h>
 
 #include "image/unwind.h"
@@ -106,12 +107,89 @@ static void broken_files(void **state)
     free(image);
 }
 
+/* One function at 0x1000, whose frame is the return address alone. */
+static size_t make_table(uint8_t *table, const char *augmentation)
+{
+    static const uint8_t common[] = {1, 0x78, 16, 1, 0 /* pointers are absolute */};
+    static const uint8_t rules[] = {0x0c, 7, 8, 0x90, 1}; /* CFA is RSP + 8, RA below */
+    size_t text = strlen(augmentation) + 1;
+    uint32_t size = (uint32_t)(4 + 1 + text + sizeof common + sizeof rules), rest = 4 + 8 + 8 + 1;
+    uint8_t *at = table;
+
+    memcpy(at, &size, 4);
+    memset(at + 4, 0, 4);
+    at[8] = 1; /* version */
+    memcpy(at + 9, augmentation, text);
+    memcpy(at + 9 + text, common, sizeof common);
+    memcpy(at + 9 + text + sizeof common, rules, sizeof rules);
+    at += 4 + size;
+    uint32_t back = (uint32_t)(at + 4 - table);
+    uint64_t start = 0x1000, length = 0x100;
+    memcpy(at, &rest, 4);
+    memcpy(at + 4, &back, 4);
+    memcpy(at + 8, &start, 8);
+    memcpy(at + 16, &length, 8);
+    at[24] = 0;
+    return (size_t)(at + 4 + rest - table);
+}
+
+static bool steps(const char *augmentation)
+{
+    static const uint64_t stack = 0x1234;
+    uint8_t table[200];
+    struct unwind_tables made = {.eh_frame = {table, make_table(table, augmentation), 0}};
+    struct unwind_registers at = {.known = 1u << UNWIND_RSP};
+
+    at.value[UNWIND_RSP] = (uintptr_t)&stack;
+    return unwind_step(&made, 0x1080, &at, read_own, NULL) && at.value[UNWIND_RA] == stack &&
+           at.value[UNWIND_RSP] == (uintptr_t)&stack + 8;
+}
+
+/* The search reads it again with each function's entry: a long one would take for ever. */
+static void augmentations_are_short(void **state)
+{
+    assert_true(steps("zR"));
+    assert_true(steps("zRS"));
+    assert_true(steps("zRSSSSSS"));
+    assert_false(steps("zRSSSSSSS"));
+    assert_false(steps("zRX"));
+}
+
+/* Likewise a large table with each frame. */
+static void large_tables_are_not_used(void **state)
+{
+    static const char names[] = "\0.eh_frame";
+    const size_t table_at = 4096, most = SECTION_TABLE_MAX;
+    uint8_t *file = calloc(1, table_at + most + 1);
+    Elf64_Ehdr header = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB},
+                         .e_shoff = sizeof header,
+                         .e_shentsize = sizeof(Elf64_Shdr),
+                         .e_shnum = 2};
+    Elf64_Shdr sections[2] = {{.sh_offset = 1024, .sh_size = sizeof names},
+                              {.sh_name = 1, .sh_offset = table_at, .sh_size = most}};
+    struct unwind_tables found;
+
+    assert_non_null(file);
+    memcpy(file, &header, sizeof header);
+    memcpy(file + 1024, names, sizeof names);
+    memcpy(file + sizeof header, sections, sizeof sections);
+    unwind_open(&found, file, table_at + most + 1);
+    assert_int_equal(found.eh_frame.size, most);
+    sections[1].sh_size++;
+    memcpy(file + sizeof header, sections, sizeof sections);
+    unwind_open(&found, file, table_at + most + 1);
+    assert_null(found.eh_frame.data);
+    free(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_functions),
         cmocka_unit_test(broken_tables),
         cmocka_unit_test(broken_files),
+        cmocka_unit_test(augmentations_are_short),
+        cmocka_unit_test(large_tables_are_not_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
