@@ -184,6 +184,25 @@ TOML
         expect_tool_error 'kernel.elf'
     done
     image_directory hello-v2
+    truncate -s 8G app/large
+    run_tool build app -o app.hermit
+    expect_status 126
+    expect_tool_error "'app/large' is too large for an image"
+    rm app/large
+    : >"app/"$'\xff'
+    run_tool build app -o app.hermit
+    expect_status 126
+    expect_tool_error "'app/[?]' has a name that is not UTF-8"
+    rm "app/"$'\xff'
+    run_tool build app/hermit.toml -o app.hermit
+    expect_status 2
+    expect_tool_error "'app/hermit.toml' is not a directory"
+    run_tool build nowhere -o app.hermit
+    expect_status 127
+    expect_tool_error "cannot read directory 'nowhere'"
+    run_tool build app -o app/hermit.toml/app.hermit
+    expect_status 125
+    expect_tool_error "cannot examine image 'app/hermit.toml/app.hermit'"
     mkfifo app/fifo
     run_tool build app -o app.hermit
     expect_status 126
