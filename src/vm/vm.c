@@ -134,13 +134,12 @@ static bool is_address_random(const struct uhyve_vm *vm)
     return vm->params.aslr && !(early && vm->params.cpu_count > 1);
 }
 
-static int create(struct uhyve_vm *vm, struct uhyve_error *error)
+/* What the image is, what it is to be given, and where that goes in its memory. */
+static int plan(struct uhyve_vm *vm, struct uhyve_error *error)
 {
     const struct uhyve_params *params = &vm->params;
 
-    int err = allocate(vm, error);
-    if (!err)
-        err = image_open(&vm->image, params->image, error);
+    int err = image_open(&vm->image, params->image, error);
     if (!err)
         err = vm_unpack_image(vm, error);
     if (!err)
@@ -158,18 +157,12 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         err = layout_choose(&vm->layout, &vm->elf, params->image, params->memory_size,
                             fdt_size_bound(params->cpu_count, vm->bootargs.size, vm->mounts.size),
                             is_address_random(vm) ? layout_random : NULL, &vm->log, error);
-    if (!err)
-        err = layout_add_archive(&vm->layout, params->image, vm_archive_size(vm), error);
-    if (!err)
-        err = accel_select(params->accel, &vm->log, &vm->chosen, error);
-    if (err)
-        return err;
-    vm->accel = vm->chosen.accel;
-    log_debug(&vm->log, "RAM at 0x%llx, device tree 0x%llx, stack 0x%llx, kernel 0x%llx-0x%llx",
-              (unsigned long long)vm->layout.ram_base, (unsigned long long)vm->layout.fdt,
-              (unsigned long long)vm->layout.stack, (unsigned long long)vm->layout.kernel_start,
-              (unsigned long long)vm->layout.kernel_end);
+    return err ? err : layout_add_archive(&vm->layout, params->image, vm_archive_size(vm), error);
+}
 
+static int make_machine(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    const struct uhyve_params *params = &vm->params;
     const struct ram_options ram_options = {
         .thp = params->thp, .ksm = params->ksm, .shared = vm->accel->shared_ram};
     const struct accel_vm_config config = {
@@ -183,18 +176,36 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         .gid = params->gid,
         .log = &vm->log,
     };
-    err = ram_alloc(&vm->ram, vm->layout.ram_base, vm->layout.ram_size, &ram_options, error);
+
+    log_debug(&vm->log, "RAM at 0x%llx, device tree 0x%llx, stack 0x%llx, kernel 0x%llx-0x%llx",
+              (unsigned long long)vm->layout.ram_base, (unsigned long long)vm->layout.fdt,
+              (unsigned long long)vm->layout.stack, (unsigned long long)vm->layout.kernel_start,
+              (unsigned long long)vm->layout.kernel_end);
+    int err = ram_alloc(&vm->ram, vm->layout.ram_base, vm->layout.ram_size, &ram_options, error);
     if (!err)
         err = console_create(&vm->console, params, vm->stop_fd, &vm->log, error);
     if (!err)
         err = vm->accel->vm_create(vm->chosen.host, &config, &vm->machine, error);
-    if (err)
-        return err;
-    err = vm_devices_create(vm, error);
-    if (err)
-        return err;
-    if (vm->accel->vm_delay_io)
+    if (!err)
+        err = vm_devices_create(vm, error);
+    if (!err && vm->accel->vm_delay_io)
         vm->accel->vm_delay_io(vm->machine, HERMIT_V1_UART);
+    return err;
+}
+
+static int create(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    int err = allocate(vm, error);
+    if (!err)
+        err = plan(vm, error);
+    if (!err)
+        err = accel_select(vm->params.accel, &vm->log, &vm->chosen, error);
+    if (err)
+        return err;
+    vm->accel = vm->chosen.accel;
+    err = make_machine(vm, error);
+    if (err)
+        return err;
     vm->hypercalls.ram = &vm->ram;
     vm->hypercalls.log = &vm->log;
     vm->hypercalls.console = vm->console;
