@@ -7,6 +7,7 @@
 #   expect_hello            the guest "hello" has run: complete output, status 0, no message
 #   expect_files NAME...    in the directory out/ there are these and no others
 #   expect_nothing_left     what run_alone checks, for tests that start the program themselves
+#   skip_if_counting        skip the test in a build for the coverage report
 #   need_mounts             skip the test where there are no mount namespaces; then
 #   mounted SCRIPT CMD ...  run_alone in one, after the script, in the directory place/
 
@@ -22,6 +23,11 @@ setup() {
 # Sanitizers need memory, descriptors and files of their own.
 skip_if_sanitized() {
     ! grep -qaE '__(a|t)san_init' "$UHYVE" || skip "the limits are those of a build without sanitizers"
+}
+
+# A build for the coverage report needs memory, and files that it can write.
+skip_if_counting() {
+    ! grep -qa __gcov_init "$UHYVE" || skip "not in a build for the coverage report"
 }
 
 helper() {

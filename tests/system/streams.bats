@@ -213,7 +213,7 @@ closed=("<&-" ">&-" "2>&-" "<&- >&-" "<&- 2>&-" ">&- 2>&-" "<&- >&- 2>&-")
 @test "a terminal that is hung up ends the guest" {
     type script >/dev/null || skip "there is no script(1)"
     # script(1) is the other end of the terminal.
-    script -qfec "echo \$\$ >session; exec '$UHYVE' -c 2 '$(guest spin-forever-v2)'" typescript </dev/null >stdout 2>&1 3>&- &
+    env --default-signal=HUP script -qfec "echo \$\$ >session; exec '$UHYVE' -c 2 '$(guest spin-forever-v2)'" typescript </dev/null >stdout 2>&1 3>&- &
     terminal=$!
     until_line spinning typescript
     kill -KILL "$terminal"

@@ -37,6 +37,7 @@ struct fake_machine {
     struct accel_hardware_breakpoint slot[ACCEL_HARDWARE_BREAKPOINTS];
     struct gdb_action actions[FAKE_CPUS]; /* of the last resume */
     unsigned resumed, interrupted, detached, killed, written;
+    int hardware_error;
 };
 
 static inline int fake_get_state(void *context, unsigned cpu, struct x86_state *state)
@@ -91,6 +92,8 @@ static inline void fake_code_written(void *context, gpa_t gpa, size_t size)
 static inline int fake_set_hardware(void *context, const struct accel_hardware_breakpoint *slots)
 {
     struct fake_machine *fake = context;
+    if (fake->hardware_error)
+        return fake->hardware_error;
     memcpy(fake->slot, slots, sizeof fake->slot);
     return 0;
 }

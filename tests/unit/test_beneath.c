@@ -136,6 +136,8 @@ static void both_ways_lead_to_the_same(void **state)
         {"link/x", O_RDONLY, NULL, ENOTDIR},
         {"file", O_RDONLY | O_DIRECTORY, NULL, ENOTDIR},
         {"a", O_WRONLY, NULL, EISDIR},
+        {"a/.", O_WRONLY, NULL, EISDIR},
+        {"a/b/..", O_WRONLY, NULL, EISDIR},
         {"file", O_WRONLY | O_CREAT | O_EXCL, NULL, EEXIST},
         {"dangling", O_WRONLY | O_CREAT | O_EXCL, NULL, EEXIST},
         {"out", O_WRONLY | O_CREAT | O_EXCL, NULL, EEXIST},
@@ -182,6 +184,43 @@ static void long_names(void **state)
     assert_int_equal(beneath_open(base, path, O_RDONLY, 0), -ENAMETOOLONG);
     path[3000] = '\0';
     assert_int_equal(identify(beneath_walk(base, path, O_RDONLY, 0)), inode("root"));
+}
+
+/* Links can make a path longer than paths may be. The kernel does not mind, the walk says so. */
+static void links_to_long_paths(void **state)
+{
+    char path[4096], name[251];
+    int deep = openat(base, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    for (size_t i = 0; i < 4000; i += 2)
+        memcpy(path + i, "./", 2);
+    path[4000] = '\0';
+    assert_int_equal(symlinkat(path, base, "far"), 0);
+    assert_int_equal(identify(beneath_walk(base, "far/file", O_RDONLY, 0)), inode("root/file"));
+    memcpy(path, "far/", 4);
+    path[200] = '\0';
+    assert_int_equal(beneath_walk(base, path, O_RDONLY, 0), -ENAMETOOLONG);
+
+    /* 18 directories, with a link at every sixth that leads six further. */
+    memset(name, 'd', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    path[0] = '\0';
+    for (unsigned i = 0; i < 6; i++)
+        strcat(strcat(path, name), "/");
+    for (unsigned i = 0; i <= 18; i++) {
+        if (i % 6 == 0 && i < 18)
+            assert_int_equal(symlinkat(path, deep, "down"), 0);
+        assert_int_equal(mkdirat(deep, name, 0700), 0);
+        int next = openat(deep, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(next >= 0);
+        close(deep);
+        deep = next;
+    }
+    close(deep);
+    int fd = beneath_walk(base, "down/down/.", O_PATH, 0);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(beneath_walk(base, "down/down/down/.", O_PATH, 0), -ENAMETOOLONG);
 }
 
 /* The adversary: exchanges directories with links that lead out, and moves them out and back. */
@@ -248,6 +287,7 @@ int main(void)
         cmocka_unit_test(both_ways_lead_to_the_same),
         cmocka_unit_test(creation_stays_inside),
         cmocka_unit_test(long_names),
+        cmocka_unit_test(links_to_long_paths),
         cmocka_unit_test(races),
     };
     return cmocka_run_group_tests_name("beneath", tests, setup, teardown);

@@ -226,6 +226,37 @@ static void the_guest_creates_names(void **state)
     assert_int_equal(kind_of(fixture, "image", NULL), FILEMAP_MISSING);
 }
 
+/* Between looking and removing, another CPU has put something else there. */
+static void what_came_later_is_not_removed(void **state)
+{
+    struct fixture *fixture = *state;
+    struct filemap_entry old, now;
+
+    assert_int_equal(add_bytes(fixture, "/f"), 0);
+    filemap_lookup(fixture->map, "f", &old);
+    assert_int_equal(filemap_remove(fixture->map, "f/x", &old), -ENOENT);
+    assert_int_equal(filemap_remove(fixture->map, "f", &old), 0);
+
+    assert_int_equal(filemap_add_bytes(fixture->map, "/f", "6789", 4, &fixture->error), 0);
+    assert_int_equal(filemap_remove(fixture->map, "f", &old), -ENOENT);
+    filemap_lookup(fixture->map, "f", &now);
+    assert_int_equal(filemap_remove(fixture->map, "f", &now), 0);
+
+    assert_int_equal(filemap_add_directory(fixture->map, "f"), 0);
+    assert_int_equal(filemap_remove(fixture->map, "f", &old), -ENOENT);
+    assert_int_equal(kind_of(fixture, "f", NULL), FILEMAP_DIRECTORY);
+
+    assert_int_equal(add(fixture, "dir", "/h"), 0);
+    filemap_lookup(fixture->map, "h", &old);
+    filemap_lookup(fixture->map, "h", &now);
+    assert_int_equal(filemap_remove(fixture->map, "h", &now), 0);
+    assert_int_equal(add(fixture, "dir", "/h"), 0);
+    assert_int_equal(filemap_remove(fixture->map, "h", &old), -ENOENT);
+    filemap_entry_release(&old);
+    filemap_entry_release(&now);
+    assert_int_equal(kind_of(fixture, "h", ""), FILEMAP_HOST);
+}
+
 static void the_guest_creates_too_many(void **state)
 {
     struct fixture *fixture = *state;
@@ -267,6 +298,7 @@ static void listings_are_sorted(void **state)
     }
     filemap_listing_free(&listing);
     assert_int_equal(filemap_list(fixture->map, "d/b", &memory, &listing), -ENOTDIR);
+    assert_int_equal(filemap_list(fixture->map, "d/b/x", &memory, &listing), -ENOTDIR);
     assert_int_equal(filemap_list(fixture->map, "none", &memory, &listing), -ENOENT);
     assert_int_equal(atomic_load(&memory.used), 0);
     memory.limit = 100;
@@ -354,11 +386,17 @@ static void the_root_is_no_mount(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(names_lead_to_what_is_mapped), TEST(names_are_given_once),
-        TEST(host_names_must_be_possible),  TEST(roots_are_listed),
-        TEST(the_guest_creates_names),      TEST(the_guest_creates_too_many),
-        TEST(listings_are_sorted),          TEST(mounts_are_topmost),
-        TEST(siblings_are_mounted_each),    TEST(directories_of_the_kernel_are_left_alone),
+        TEST(names_lead_to_what_is_mapped),
+        TEST(names_are_given_once),
+        TEST(host_names_must_be_possible),
+        TEST(roots_are_listed),
+        TEST(the_guest_creates_names),
+        TEST(what_came_later_is_not_removed),
+        TEST(the_guest_creates_too_many),
+        TEST(listings_are_sorted),
+        TEST(mounts_are_topmost),
+        TEST(siblings_are_mounted_each),
+        TEST(directories_of_the_kernel_are_left_alone),
         TEST(the_root_is_no_mount),
     };
     return cmocka_run_group_tests_name("filemap", tests, NULL, NULL);

@@ -196,6 +196,54 @@ static void hardware_has_four_slots(void **state)
     assert_int_equal(fake.slot[1].kind, ACCEL_BREAK_NONE);
 }
 
+/* An accelerator may have none. */
+static void hardware_that_refuses(void **state)
+{
+    fake.hardware_error = -EOPNOTSUPP;
+    assert_int_equal(hardware(ACCEL_BREAK_WRITE, 0x2000, 8), -EOPNOTSUPP);
+    fake.hardware_error = 0;
+    assert_int_equal(breakpoints.slot[0].kind, ACCEL_BREAK_NONE);
+    assert_int_equal(hardware(ACCEL_BREAK_WRITE, 0x2000, 4), 0);
+    assert_int_equal(hardware(ACCEL_BREAK_WRITE, 0x2000, 8), 0); /* another one */
+    assert_int_equal(fake.slot[1].size, 8);
+}
+
+/* A page of 1 GiB, of which only the start is RAM. */
+static void a_page_may_be_larger_than_memory(void **state)
+{
+    const gva_t huge = UINT64_C(0x80000000), end = huge + FAKE_RAM_SIZE;
+    uint8_t bytes[4] = {1, 2, 3, 4};
+    uint64_t pointers;
+
+    ram_read(&fake.ram, FAKE_PML4, &pointers, sizeof pointers);
+    fake_put_entry(&fake, pointers & X86_PTE_FRAME, 2, FAKE_RAM | X86_PTE_PRESENT | X86_PTE_LARGE);
+    fake.memory[FAKE_RAM_SIZE - 2] = 0x17;
+    assert_int_equal(get(end - 2, bytes, 4), 2);
+    assert_int_equal(bytes[0], 0x17);
+    assert_int_equal(bytes[2], 3);
+    assert_int_equal(get(end, bytes, 1), 0);
+    assert_int_equal(put(end - 2, bytes, 4), -EFAULT);
+    assert_int_equal(put(end - 2, bytes + 2, 2), 0);
+    assert_int_equal(fake.memory[FAKE_RAM_SIZE - 1], 4);
+    assert_int_equal(insert(end), -EFAULT);
+    assert_false(gdb_breakpoint_is_at(&fake.machine, &breakpoints, fake.state, end));
+}
+
+/* What is written may be the page table of the rest. */
+static void a_write_can_take_its_own_place_away(void **state)
+{
+    const gpa_t table = FAKE_RAM + 0x81000;
+    static const uint8_t zeros[0x1000];
+
+    fake_put_entry(&fake, table, 1, table | X86_PTE_PRESENT);
+    fake_put_entry(&fake, table, 2, FAKE_CODE | X86_PTE_PRESENT);
+    assert_int_equal(put(0x1010, zeros, 0xff0), 0);
+    fake_put_entry(&fake, table, 2, FAKE_CODE | X86_PTE_PRESENT);
+    *at(FAKE_CODE) = 0x55;
+    assert_int_equal(put(0x1010, zeros, 0xff1), -EFAULT);
+    assert_int_equal(*at(FAKE_CODE), 0x55);
+}
+
 static void hardware_watches_aligned_words(void **state)
 {
     assert_int_equal(hardware(ACCEL_BREAK_WRITE, 0x1000, 3), -EINVAL);
@@ -218,6 +266,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(patches_of_the_accelerator_are_not_seen, fresh, clear),
         cmocka_unit_test_setup_teardown(many_breakpoints, fresh, clear),
         cmocka_unit_test_setup_teardown(hardware_has_four_slots, fresh, clear),
+        cmocka_unit_test_setup_teardown(hardware_that_refuses, fresh, clear),
+        cmocka_unit_test_setup_teardown(a_page_may_be_larger_than_memory, fresh, clear),
+        cmocka_unit_test_setup_teardown(a_write_can_take_its_own_place_away, fresh, clear),
         cmocka_unit_test_setup_teardown(hardware_watches_aligned_words, fresh, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

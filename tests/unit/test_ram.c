@@ -2,7 +2,10 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "memory/ram.h"
 
@@ -114,6 +117,48 @@ static void strings_fit_or_are_too_long(void **state)
     assert_int_equal(ram_read_string(&ram, END - 7, text, 8), -EFAULT);
 }
 
+/* A file that another process maps, and cannot shrink. */
+static void shared_memory_keeps_its_size(void **state)
+{
+    static const struct ram_options options = {.shared = true};
+    struct ram shared;
+    assert_int_equal(ram_alloc(&shared, BASE, SIZE, &options, NULL), 0);
+    assert_int_equal((uintptr_t)shared.host % SIZE, 0);
+    shared.host[SIZE - 1] = 0x5a;
+    uint8_t byte = 0;
+    assert_int_equal(pread(shared.fd, &byte, 1, SIZE - 1), 1);
+    assert_int_equal(byte, 0x5a);
+    assert_int_equal(ftruncate(shared.fd, 0), -1);
+    assert_int_equal(ftruncate(shared.fd, 2 * SIZE), -1);
+    assert_int_equal(errno, EPERM);
+    int fd = shared.fd;
+    ram_free(&shared);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+/* What the host's kernel may lack is refused by name. */
+static void advice_is_taken_or_refused(void **state)
+{
+    static const struct {
+        struct ram_options options;
+        int advice;
+        const char *name;
+    } kinds[] = {
+        {{.thp = true}, MADV_HUGEPAGE, "--thp"},
+        {{.ksm = true}, MADV_MERGEABLE, "--ksm"},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct uhyve_error error = {0};
+        struct ram other = {0};
+        bool possible = madvise(ram.host, SIZE, kinds[i].advice) == 0;
+        int err = ram_alloc(&other, BASE, SIZE, &kinds[i].options, &error);
+        assert_int_equal(err == 0, possible);
+        assert_int_equal(other.host != NULL, possible);
+        assert_int_equal(strstr(error.message, kinds[i].name) == NULL, possible);
+        ram_free(&other);
+    }
+}
+
 static void impossible_sizes_are_an_error(void **state)
 {
     static const struct ram_options options;
@@ -121,6 +166,10 @@ static void impossible_sizes_are_an_error(void **state)
     struct ram huge = {0};
     assert_true(ram_alloc(&huge, 0, UINT64_C(1) << 60, &options, &error) < 0);
     assert_int_equal(error.status, UHYVE_STATUS_FAILED);
+    assert_non_null(strstr(error.message, "cannot reserve"));
+    assert_null(huge.host);
+    static const struct ram_options shared = {.shared = true};
+    assert_true(ram_alloc(&huge, 0, UINT64_MAX - 4095, &shared, &error) < 0);
     assert_non_null(strstr(error.message, "cannot reserve"));
     assert_null(huge.host);
 }
@@ -135,6 +184,8 @@ int main(void)
         cmocka_unit_test(copies_are_all_or_nothing),
         cmocka_unit_test(strings_end_inside_memory),
         cmocka_unit_test(strings_fit_or_are_too_long),
+        cmocka_unit_test(shared_memory_keeps_its_size),
+        cmocka_unit_test(advice_is_taken_or_refused),
         cmocka_unit_test(impossible_sizes_are_an_error),
     };
     return cmocka_run_group_tests(tests, allocate, release);

@@ -12,6 +12,7 @@ static const uint8_t int3 = 0xcc;
 struct piece {
     gpa_t gpa;
     size_t size;
+    uint8_t *host;
 };
 
 static bool translate(const struct gdb_machine *machine, const struct x86_state *state, gva_t gva,
@@ -28,7 +29,8 @@ static bool translate(const struct gdb_machine *machine, const struct x86_state 
     piece->size = contiguous < size ? contiguous : size;
     /* The end of RAM may be inside a large page. */
     gpa_t end = machine->ram->base + machine->ram->size;
-    if (!ram_at(machine->ram, piece->gpa, 1))
+    piece->host = ram_at(machine->ram, piece->gpa, 1);
+    if (!piece->host)
         return false;
     if (piece->size > end - piece->gpa)
         piece->size = end - piece->gpa;
@@ -36,18 +38,16 @@ static bool translate(const struct gdb_machine *machine, const struct x86_state 
 }
 
 /* Copy a piece as the guest itself would see it. */
-static bool read_piece(const struct gdb_machine *machine, const struct gdb_breakpoints *breakpoints,
+static void read_piece(const struct gdb_machine *machine, const struct gdb_breakpoints *breakpoints,
                        const struct piece *piece, uint8_t *to)
 {
-    if (!ram_read(machine->ram, piece->gpa, to, piece->size))
-        return false;
+    memcpy(to, piece->host, piece->size);
     machine->original_code(machine->context, piece->gpa, to, piece->size);
     for (size_t i = 0; i < breakpoints->count; i++) {
         const struct gdb_breakpoint *breakpoint = &breakpoints->software[i];
         if (breakpoint->gpa >= piece->gpa && breakpoint->gpa - piece->gpa < piece->size)
             to[breakpoint->gpa - piece->gpa] = breakpoint->original;
     }
-    return true;
 }
 
 size_t gdb_memory_read(const struct gdb_machine *machine, const struct gdb_breakpoints *breakpoints,
@@ -58,9 +58,10 @@ size_t gdb_memory_read(const struct gdb_machine *machine, const struct gdb_break
     struct piece piece;
 
     while (done < size && gva + done >= gva &&
-           translate(machine, state, gva + done, size - done, &piece) &&
-           read_piece(machine, breakpoints, &piece, bytes + done))
+           translate(machine, state, gva + done, size - done, &piece)) {
+        read_piece(machine, breakpoints, &piece, bytes + done);
         done += piece.size;
+    }
     return done;
 }
 
@@ -68,7 +69,7 @@ size_t gdb_memory_read(const struct gdb_machine *machine, const struct gdb_break
 static void write_piece(const struct gdb_machine *machine, struct gdb_breakpoints *breakpoints,
                         const struct piece *piece, const uint8_t *from)
 {
-    ram_write(machine->ram, piece->gpa, from, piece->size);
+    memcpy(piece->host, from, piece->size);
     for (size_t i = 0; i < breakpoints->count; i++) {
         struct gdb_breakpoint *breakpoint = &breakpoints->software[i];
         if (breakpoint->gpa < piece->gpa || breakpoint->gpa - piece->gpa >= piece->size)
@@ -130,9 +131,9 @@ int gdb_breakpoint_insert(const struct gdb_machine *machine, struct gdb_breakpoi
 
     if (find_gva(breakpoints, gva))
         return 0;
-    if (!translate(machine, state, gva, 1, &piece) ||
-        !read_piece(machine, breakpoints, &piece, &new.original))
+    if (!translate(machine, state, gva, 1, &piece))
         return -EFAULT;
+    read_piece(machine, breakpoints, &piece, &new.original);
     new.gpa = piece.gpa;
     if (breakpoints->count == breakpoints->capacity) {
         size_t capacity = breakpoints->capacity ? 2 * breakpoints->capacity : 16;
@@ -154,15 +155,15 @@ int gdb_breakpoint_remove(const struct gdb_machine *machine, struct gdb_breakpoi
                           gva_t gva)
 {
     struct gdb_breakpoint *found = find_gva(breakpoints, gva);
-    uint8_t current;
+    uint8_t current = 0;
 
     if (!found)
         return -ENOENT;
     struct gdb_breakpoint removed = *found;
     *found = breakpoints->software[--breakpoints->count];
     /* Another address may lead to the same byte, and the guest may have loaded other code since. */
-    if (find_gpa(breakpoints, removed.gpa) || !ram_read(machine->ram, removed.gpa, &current, 1) ||
-        current != int3)
+    ram_read(machine->ram, removed.gpa, &current, 1);
+    if (find_gpa(breakpoints, removed.gpa) || current != int3)
         return 0;
     ram_write(machine->ram, removed.gpa, &removed.original, 1);
     machine->code_written(machine->context, removed.gpa, 1);
