@@ -1,10 +1,8 @@
 /* Unwind tables: this very program's own, and what hostile images make of them. */
 #include "unit.h"
 
-#include <elf.h>
-#include <stdio.h>
-
 #include "image/unwind.h"
+#include "section_file.h"
 
 static struct unwind_tables tables;
 static uint8_t *image;
@@ -12,15 +10,9 @@ static size_t image_size;
 
 static void read_self(void)
 {
-    FILE *file = fopen("/proc/self/exe", "rbe");
-    assert_non_null(file);
-    image = malloc(64 << 20);
-    image_size = fread(image, 1, 64 << 20, file);
-    fclose(file);
+    image = own_program(&image_size);
     unwind_open(&tables, image, image_size);
 }
-
-extern const char __executable_start[];
 
 static bool read_own(void *context, uint64_t address, uint64_t *word)
 {
@@ -158,28 +150,15 @@ static void augmentations_are_short(void **state)
 /* Likewise a large table with each frame. */
 static void large_tables_are_not_used(void **state)
 {
-    static const char names[] = "\0.eh_frame";
-    const size_t table_at = 4096, most = SECTION_TABLE_MAX;
-    uint8_t *file = calloc(1, table_at + most + 1);
-    Elf64_Ehdr header = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB},
-                         .e_shoff = sizeof header,
-                         .e_shentsize = sizeof(Elf64_Shdr),
-                         .e_shnum = 2};
-    Elf64_Shdr sections[2] = {{.sh_offset = 1024, .sh_size = sizeof names},
-                              {.sh_name = 1, .sh_offset = table_at, .sh_size = most}};
-    struct unwind_tables found;
-
-    assert_non_null(file);
-    memcpy(file, &header, sizeof header);
-    memcpy(file + 1024, names, sizeof names);
-    memcpy(file + sizeof header, sections, sizeof sections);
-    unwind_open(&found, file, table_at + most + 1);
-    assert_int_equal(found.eh_frame.size, most);
-    sections[1].sh_size++;
-    memcpy(file + sizeof header, sections, sizeof sections);
-    unwind_open(&found, file, table_at + most + 1);
-    assert_null(found.eh_frame.data);
-    free(file);
+    for (size_t more = 0; more < 2; more++) {
+        struct unwind_tables found;
+        uint8_t *section;
+        size_t size;
+        uint8_t *file = file_with_section(".eh_frame", SECTION_TABLE_MAX + more, &section, &size);
+        unwind_open(&found, file, size);
+        assert_ptr_equal(found.eh_frame.data, more ? NULL : section);
+        free(file);
+    }
 }
 
 int main(void)
