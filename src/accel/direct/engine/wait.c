@@ -12,6 +12,9 @@
 #define SPIN_LOOP     16
 #define SPIN_SLEEP_US 50
 
+/* A vCPU that waits actively lets others have its host CPU so often: some microseconds apart. */
+#define PAUSES_TO_YIELD 64
+
 struct interval_timer {
     struct __kernel_timespec interval, value;
 };
@@ -52,9 +55,12 @@ bool wait_actively(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
     uint64_t end = rdtsc() + cpu->halt_spin;
 
     end = deadline && deadline < end ? deadline : end;
-    while (__atomic_load_n(&cpu->shared->sequence, __ATOMIC_SEQ_CST) == sequence) {
+    for (unsigned i = 1; __atomic_load_n(&cpu->shared->sequence, __ATOMIC_SEQ_CST) == sequence;
+         i++) {
         if (rdtsc() >= end)
             return end == deadline;
+        if (i % PAUSES_TO_YIELD == 0)
+            sys_sched_yield();
         __asm__ volatile("pause");
     }
     return true;
