@@ -146,6 +146,7 @@ static void host_names_must_be_possible(void **state)
         longer[i] = '/';
     assert_true(add(fixture, longer, "/x") < 0);
     assert_non_null(strstr(fixture->error.message, "'none/xxx"));
+    assert_non_null(strstr(fixture->error.message, strerror(ENAMETOOLONG)));
     memset(longer + 7, '/', sizeof longer - 8); /* short but for the slashes at its end */
     memcpy(longer, "missing", 7);
     assert_int_equal(add(fixture, longer, "/slashes"), 0);
