@@ -74,13 +74,7 @@ static void on_page_fault(const struct trap_frame *frame)
 
 static void make_window(void)
 {
-    uint64_t *table = paging_top();
-    for (unsigned level = 3; level > 0; level--) {
-        uint64_t *next = paging_new_table();
-        table[paging_index(WINDOW, level)] = (uintptr_t)next | PAGE_PRESENT | PAGE_WRITABLE;
-        table = next;
-    }
-    window_table = table;
+    window_table = paging_window(WINDOW);
     trap_init();
     trap_handle(PAGE_FAULT, on_page_fault);
 }

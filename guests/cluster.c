@@ -38,17 +38,6 @@ static uint8_t pages[2][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 static unsigned faults, divisions, opcodes, breakpoints, rings, right_cpus;
 static uint64_t exception_rip;
 
-static void make_window(void)
-{
-    uint64_t *table = paging_top();
-    for (unsigned level = 3; level > 0; level--) {
-        uint64_t *next = paging_new_table();
-        table[paging_index(WINDOW, level)] = (uintptr_t)next | PAGE_PRESENT | PAGE_WRITABLE;
-        table = next;
-    }
-    window_table = table;
-}
-
 static void map_window(unsigned index, const uint8_t *page)
 {
     window_table[index] = (uintptr_t)page | PAGE_PRESENT | PAGE_WRITABLE;
@@ -280,7 +269,7 @@ int main(void)
     trap_handle(VECTOR_OPCODE, on_opcode);
     trap_handle(VECTOR_BREAKPOINT, on_breakpoint);
     trap_handle(TIMER_VECTOR, on_timer);
-    make_window();
+    window_table = paging_window(WINDOW);
 
     test_arithmetic();
     test_page_faults();

@@ -6,7 +6,7 @@
  * within: any bytes of up to 2 GiB, any alignment
  * assumed: the segment is as large as the caller says
  */
-#include "access.h"
+#include "image.h"
 
 #include <endian.h>
 
@@ -45,11 +45,6 @@ static bool is_named(const uint8_t *name, uint32_t size, const char *wanted, uin
             desc[0 .. header->n_descsz - 1]; */
 static void take_note(struct elf_notes *notes, const Elf64_Nhdr *header, const uint8_t *name,
                       const uint8_t *desc);
-
-/*@ requires \valid(notes) && size <= 0x7fffffff && \valid_read(data + (0 .. size - 1));
-    requires \separated(notes, data + (0 .. size - 1));
-    assigns *notes \from *notes, data[0 .. size - 1], align; */
-void elf_notes_scan(struct elf_notes *notes, const uint8_t *data, size_t size, uint64_t align);
 
 int main(void)
 {

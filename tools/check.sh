@@ -8,7 +8,7 @@
 # fails shows the failed tests or the end of its log. The last line gives the sum over all test
 # cases. The exit status is 0 only if tests ran and none failed.
 #
-# Environment: FUZZ_SECONDS for each fuzz target (3); WERROR=false lets warnings pass, for compilers
+# Environment: FUZZ_SECONDS for each fuzz target (2); WERROR=false lets warnings pass, for compilers
 # newer than the code; UHYVE_TEST_IMAGES as in tests/system/helpers.bash.
 set -uo pipefail
 
@@ -99,6 +99,7 @@ is_for() {
     build:*) ;;
     *:limits | *:full-disk | *:surroundings) return 1 ;;
     build-tsan:*:images-* | build-tsan:*:arguments | build-tsan:*:cli) return 1 ;;
+    build-tsan:*:crash | build-tsan:*:isolation) return 1 ;;
     *:kvm:cli | *:kvm:core | *:kvm:crash | *:kvm:gdb | *:kvm:guests | *:kvm:net | *:kvm:trace) ;;
     *:kvm:*) return 1 ;;
     esac
@@ -182,7 +183,7 @@ group_tsan() {
 
 group_fuzz() {
     CC=clang step build-fuzz build build-fuzz -Dfuzz=enabled -Db_sanitize=address,undefined \
-        -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-3}"
+        -Db_lundef=false -- fuzz-programs && step fuzz tools/fuzz.sh build-fuzz "${FUZZ_SECONDS:-2}"
 }
 
 prove() {

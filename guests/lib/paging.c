@@ -47,3 +47,14 @@ volatile void *paging_map(uint64_t address)
     }
     return (volatile void *)(uintptr_t)address;
 }
+
+uint64_t *paging_window(uint64_t address)
+{
+    uint64_t *table = paging_top();
+    for (unsigned level = 3; level > 0; level--) {
+        uint64_t *next = paging_new_table();
+        table[paging_index(address, level)] = (uintptr_t)next | PAGE_PRESENT | PAGE_WRITABLE;
+        table = next;
+    }
+    return table;
+}

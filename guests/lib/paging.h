@@ -37,4 +37,8 @@ volatile void *paging_map(uint64_t address);
 /* A zeroed page for a table, out of a small supply; ends the VM if that is used up. */
 uint64_t *paging_new_table(void);
 
+/* The page table of the 2 MiB around `address`, where nothing is mapped so far, and nothing is
+ * then: 512 entries. */
+uint64_t *paging_window(uint64_t address);
+
 #endif

@@ -13,8 +13,8 @@ struct descriptors {
     int count;
 };
 
-/* Note which ones there are: as the first thing, before the program opens any. Without /proc, or
- * beyond the maximum, they are not noted. */
+/* Note which ones there are: as the first thing, before the program opens any. Not more than the
+ * maximum are noted and, without /proc, only those whose numbers are below it. */
 void descriptors_note(struct descriptors *descriptors);
 
 /* Close them, when everything that could be named by /dev/fd is open. */

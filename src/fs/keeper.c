@@ -201,7 +201,7 @@ int keeper_start(struct keeper **result, struct host_root *const *roots, size_t 
         return error_set(error, UHYVE_STATUS_FAILED, -err,
                          "cannot start the process that opens single mapped files: %s (map their "
                          "directories instead, or %s)",
-                         strerror(-err), error_remedy(-err, THREAD_REMEDY));
+                         strerror(-err), error_remedy_of_call(-err, THREAD_REMEDY));
     }
     *result = keeper;
     return 0;

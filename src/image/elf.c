@@ -3,7 +3,6 @@
 #include <elf.h>
 #include <endian.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "hermit/note.h"
@@ -12,8 +11,7 @@
 #include "util/error.h"
 
 #define ELF_OSABI_STANDALONE 255
-#define DYNAMIC_MAX          (64 * 1024) /* bytes; real kernels have a few hundred */
-#define NOTES_MAX            (64 * 1024) /* likewise */
+#define PIECE_MAX            (16 * 1024) /* bytes; real dynamic sections and notes have a few hundred */
 #define PROGRAM_HEADERS_MAX  256         /* real kernels have about ten */
 
 static int bad_image(const struct image *image, struct uhyve_error *error, const char *what,
@@ -26,6 +24,11 @@ static int bad_image(const struct image *image, struct uhyve_error *error, const
 static int corrupt(const struct image *image, struct uhyve_error *error, const char *what)
 {
     return bad_image(image, error, what, "the file is corrupt, build or copy it again");
+}
+
+static int unknown_relocations(const struct image *image, struct uhyve_error *error)
+{
+    return corrupt(image, error, "its relocation table has an unknown layout");
 }
 
 static const char *machine_name(unsigned machine)
@@ -64,12 +67,11 @@ static int check_header(const struct image *image, const Elf64_Ehdr *header,
     return 0;
 }
 
-static int add_load(const struct image *image, struct elf *elf, const Elf64_Phdr *segment,
-                    struct uhyve_error *error)
+static int check_load(const struct image *image, const struct elf *elf, const Elf64_Phdr *segment,
+                      struct uhyve_error *error)
 {
     uint64_t end;
-    if (segment->p_memsz == 0)
-        return 0;
+
     if (elf->load_count == ELF_MAX_LOADS)
         return corrupt(image, error, "it has more than 64 loadable segments");
     if (segment->p_filesz > segment->p_memsz)
@@ -78,80 +80,118 @@ static int add_load(const struct image *image, struct elf *elf, const Elf64_Phdr
         return corrupt(image, error, "a segment lies beyond the end of the file");
     if (checked_add(segment->p_vaddr, segment->p_memsz, &end))
         return corrupt(image, error, "a segment wraps around the address space");
-    if (elf->load_count) {
-        const struct elf_load *last = &elf->load[elf->load_count - 1];
-        if (segment->p_vaddr < last->vaddr + last->memsz)
-            return corrupt(image, error, "its segments overlap or are out of order");
-    } else {
+    if (elf->load_count && segment->p_vaddr < elf->start + elf->size)
+        return corrupt(image, error, "its segments overlap or are out of order");
+    return 0;
+}
+
+static void take_load(struct elf_load *load, const Elf64_Phdr *segment)
+{
+    load->offset = segment->p_offset;
+    load->vaddr = segment->p_vaddr;
+    load->filesz = segment->p_filesz;
+    load->memsz = segment->p_memsz;
+    load->flags = segment->p_flags;
+}
+
+static int add_load(const struct image *image, struct elf *elf, const Elf64_Phdr *segment,
+                    struct uhyve_error *error)
+{
+    if (segment->p_memsz == 0)
+        return 0;
+    int err = check_load(image, elf, segment, error);
+    if (err)
+        return err;
+    if (elf->load_count == 0)
         elf->start = segment->p_vaddr;
+    elf->size = segment->p_vaddr + segment->p_memsz - elf->start;
+    take_load(&elf->load[elf->load_count], segment);
+    elf->load_count++;
+    return 0;
+}
+
+/* What a segment has in the file. */
+static int read_piece(const struct image *image, const Elf64_Phdr *segment, const char *what,
+                      uint8_t piece[PIECE_MAX], struct uhyve_error *error)
+{
+    if (segment->p_filesz > PIECE_MAX)
+        return error_set(error, UHYVE_STATUS_BAD_IMAGE, ENOEXEC,
+                         "image '%s' cannot be booted: its %s is oversized (the file is corrupt, "
+                         "build or copy it again)",
+                         image->path, what);
+    return image_read(image, segment->p_offset, piece, segment->p_filesz, what, error);
+}
+
+static Elf64_Dyn dynamic_entry(const uint8_t *data, uint64_t index)
+{
+    Elf64_Dyn entry;
+
+    memcpy(&entry, data + index * sizeof entry, sizeof entry);
+    return entry;
+}
+
+static int take_dynamic(const struct image *image, struct elf *elf, const Elf64_Dyn *entry,
+                        struct uhyve_error *error)
+{
+    uint64_t value = entry->d_un.d_val;
+
+    switch (entry->d_tag) {
+    case DT_NEEDED:
+        return bad_image(image, error, "it needs shared libraries",
+                         "it is a program for another system, or link it statically");
+    case DT_RELA:
+        elf->rela = value;
+        return 0;
+    case DT_RELASZ:
+        elf->rela_size = value;
+        return 0;
+    case DT_RELAENT:
+        return value == sizeof(Elf64_Rela) ? 0 : unknown_relocations(image, error);
+    case DT_SYMTAB:
+        elf->symtab = value;
+        return 0;
+    case DT_RELSZ:
+    case DT_RELCOUNT:
+    case DT_RELRSZ:
+    case DT_PLTRELSZ:
+        if (value && elf->relocatable)
+            return bad_image(image, error,
+                             "it uses a kind of relocation table that Hermit kernels do not have",
+                             "link with RELA relocations and without a PLT");
+        return 0;
+    default:
+        return 0;
     }
-    elf->load[elf->load_count++] = (struct elf_load){
-        .offset = segment->p_offset,
-        .vaddr = segment->p_vaddr,
-        .filesz = segment->p_filesz,
-        .memsz = segment->p_memsz,
-        .flags = segment->p_flags,
-    };
-    elf->size = end - elf->start;
+}
+
+static int take_dynamics(const struct image *image, struct elf *elf, const uint8_t *data,
+                         uint64_t size, struct uhyve_error *error)
+{
+    /*@ loop assigns i, elf->rela, elf->rela_size, elf->symtab;
+        loop variant size / 16 - i; */
+    for (uint64_t i = 0; i < size / sizeof(Elf64_Dyn); i++) {
+        Elf64_Dyn entry = dynamic_entry(data, i);
+        if (entry.d_tag == DT_NULL)
+            return 0;
+        int err = take_dynamic(image, elf, &entry, error);
+        if (err)
+            return err;
+    }
     return 0;
 }
 
 static int read_dynamic(const struct image *image, struct elf *elf, const Elf64_Phdr *segment,
                         struct uhyve_error *error)
 {
-    Elf64_Dyn entries[64];
-    uint64_t entry_size = sizeof(Elf64_Rela);
+    uint8_t data[PIECE_MAX];
 
-    if (segment->p_filesz > DYNAMIC_MAX)
-        return corrupt(image, error, "its dynamic section is oversized");
-    uint64_t total = segment->p_filesz / sizeof *entries;
-    for (uint64_t i = 0; i < total;) {
-        uint64_t count = total - i < 64 ? total - i : 64;
-        uint64_t offset;
-        if (checked_add(segment->p_offset, i * sizeof *entries, &offset))
-            return corrupt(image, error, "its dynamic section wraps around");
-        int err = image_read(image, offset, entries, count * sizeof *entries, "dynamic section",
-                             error);
-        if (err)
-            return err;
-        for (uint64_t j = 0; j < count; j++) {
-            uint64_t value = entries[j].d_un.d_val;
-            switch (entries[j].d_tag) {
-            case DT_NULL:
-                i = total;
-                j = count;
-                break;
-            case DT_NEEDED:
-                return bad_image(image, error, "it needs shared libraries",
-                                 "it is a program for another system, or link it statically");
-            case DT_RELA:
-                elf->rela = value;
-                break;
-            case DT_RELASZ:
-                elf->rela_size = value;
-                break;
-            case DT_RELAENT:
-                entry_size = value;
-                break;
-            case DT_SYMTAB:
-                elf->symtab = value;
-                break;
-            case DT_RELSZ:
-            case DT_RELCOUNT:
-            case DT_RELRSZ:
-            case DT_PLTRELSZ:
-                if (value && elf->relocatable)
-                    return bad_image(image, error,
-                                     "it uses a kind of relocation table that "
-                                     "Hermit kernels do not have",
-                                     "link with RELA relocations and without a PLT");
-                break;
-            }
-        }
-        i += count;
-    }
-    if (entry_size != sizeof(Elf64_Rela) || elf->rela_size % sizeof(Elf64_Rela))
-        return corrupt(image, error, "its relocation table has an unknown layout");
+    int err = read_piece(image, segment, "dynamic section", data, error);
+    if (!err)
+        err = take_dynamics(image, elf, data, segment->p_filesz, error);
+    if (err)
+        return err;
+    if (elf->rela_size % sizeof(Elf64_Rela))
+        return unknown_relocations(image, error);
     if (elf->rela_size && !elf->rela)
         return corrupt(image, error, "its relocation table has no address");
     return 0;
@@ -160,46 +200,60 @@ static int read_dynamic(const struct image *image, struct elf *elf, const Elf64_
 static int read_notes(const struct image *image, struct elf_notes *notes, const Elf64_Phdr *segment,
                       struct uhyve_error *error)
 {
-    if (segment->p_filesz > NOTES_MAX)
-        return corrupt(image, error, "its note segment is oversized");
-    size_t size = (size_t)segment->p_filesz;
-    uint8_t *data = malloc(size ? size : 1);
-    if (!data)
-        return error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
-    int err = image_read(image, segment->p_offset, data, size, "note segment", error);
+    uint8_t data[PIECE_MAX];
+
+    int err = read_piece(image, segment, "note segment", data, error);
     if (!err)
-        elf_notes_scan(notes, data, size, segment->p_align);
-    free(data);
+        elf_notes_scan(notes, data, segment->p_filesz, segment->p_align);
     return err;
+}
+
+static void take_tls(struct elf *elf, const Elf64_Phdr *segment)
+{
+    if (!elf->tls.memsz && !elf->tls.align)
+        elf->tls = (struct elf_tls){segment->p_vaddr, segment->p_filesz, segment->p_memsz,
+                                    segment->p_align};
+}
+
+static int read_segment(const struct image *image, struct elf *elf, struct elf_notes *notes,
+                        const Elf64_Phdr *segment, struct uhyve_error *error)
+{
+    switch (segment->p_type) {
+    case PT_LOAD:
+        return add_load(image, elf, segment, error);
+    case PT_DYNAMIC:
+        return read_dynamic(image, elf, segment, error);
+    case PT_NOTE:
+        return read_notes(image, notes, segment, error);
+    case PT_TLS:
+        take_tls(elf, segment);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static int copy_program_header(const struct image *image, uint64_t offset, Elf64_Phdr *segment,
+                               struct uhyve_error *error)
+{
+    return image_read(image, offset, segment, sizeof *segment, "program headers", error);
 }
 
 static int read_segments(const struct image *image, struct elf *elf, struct elf_notes *notes,
                          const Elf64_Ehdr *header, struct uhyve_error *error)
 {
+    Elf64_Phdr segment;
+    uint64_t offset;
+
+    /*@ loop invariant segments(elf);
+        loop assigns i, segment, offset, *elf, *notes;
+        loop variant header->e_phnum - i; */
     for (unsigned i = 0; i < header->e_phnum; i++) {
-        Elf64_Phdr segment;
-        uint64_t offset;
         if (checked_add(header->e_phoff, i * sizeof segment, &offset))
             return corrupt(image, error, "its program headers wrap around");
-        int err = image_read(image, offset, &segment, sizeof segment, "program headers", error);
-        if (err)
-            return err;
-        switch (segment.p_type) {
-        case PT_LOAD:
-            err = add_load(image, elf, &segment, error);
-            break;
-        case PT_DYNAMIC:
-            err = read_dynamic(image, elf, &segment, error);
-            break;
-        case PT_NOTE:
-            err = read_notes(image, notes, &segment, error);
-            break;
-        case PT_TLS:
-            if (!elf->tls.memsz && !elf->tls.align)
-                elf->tls = (struct elf_tls){segment.p_vaddr, segment.p_filesz, segment.p_memsz,
-                                            segment.p_align};
-            break;
-        }
+        int err = copy_program_header(image, offset, &segment, error);
+        if (!err)
+            err = read_segment(image, elf, notes, &segment, error);
         if (err)
             return err;
     }
@@ -227,38 +281,39 @@ static int check_notes(const struct image *image, struct elf *elf, const struct 
     return 0;
 }
 
-int elf_read(const struct image *image, struct elf *elf, struct uhyve_error *error)
+/* Too short for a header: still tell a text file from a truncated kernel. */
+static int check_magic(const struct image *image, struct uhyve_error *error)
 {
-    Elf64_Ehdr header = {0};
-    struct elf_notes notes = {0};
+    uint8_t magic[SELFMAG] = {0};
 
-    *elf = (struct elf){0};
-    if (image->size < sizeof header) {
-        /* Too short for a header: still tell a text file from a truncated kernel. */
-        uint8_t magic[SELFMAG] = {0};
-        if (image->size >= SELFMAG)
-            image_read(image, 0, magic, sizeof magic, "header", NULL);
-        if (memcmp(magic, ELFMAG, SELFMAG) != 0)
-            return bad_image(image, error,
-                             image->size ? "it is neither an ELF file nor a Hermit image"
-                                         : "the file is empty",
-                             "give the program that cargo or the Hermit toolchain built");
+    if (image->size >= SELFMAG)
+        image_read(image, 0, magic, sizeof magic, "header", NULL);
+    if (memcmp(magic, ELFMAG, SELFMAG) == 0)
+        return 0;
+    return bad_image(image, error,
+                     image->size ? "it is neither an ELF file nor a Hermit image"
+                                 : "the file is empty",
+                     "give the program that cargo or the Hermit toolchain built");
+}
+
+static int copy_header(const struct image *image, Elf64_Ehdr *header, struct uhyve_error *error)
+{
+    return image_read(image, 0, header, sizeof *header, "ELF header", error);
+}
+
+static int read_header(const struct image *image, Elf64_Ehdr *header, struct uhyve_error *error)
+{
+    if (image->size < sizeof *header) {
+        int err = check_magic(image, error);
+        if (err)
+            return err;
     }
-    int err = image_read(image, 0, &header, sizeof header, "ELF header", error);
-    if (err)
-        return err;
-    err = check_header(image, &header, error);
-    if (err)
-        return err;
-    elf->relocatable = header.e_type == ET_DYN;
-    elf->standalone_osabi = header.e_ident[EI_OSABI] == ELF_OSABI_STANDALONE;
-    elf->entry = header.e_entry;
-    err = read_segments(image, elf, &notes, &header, error);
-    if (err)
-        return err;
-    err = check_notes(image, elf, &notes, error);
-    if (err)
-        return err;
+    int err = copy_header(image, header, error);
+    return err ? err : check_header(image, header, error);
+}
+
+static int check_kernel(const struct image *image, const struct elf *elf, struct uhyve_error *error)
+{
     if (!elf->load_count)
         return corrupt(image, error, "it has nothing to load");
     if (elf->relocatable && elf->start != 0)
@@ -266,6 +321,31 @@ int elf_read(const struct image *image, struct elf *elf, struct uhyve_error *err
     if (elf->entry < elf->start || elf->entry - elf->start >= elf->size)
         return corrupt(image, error, "its entry point is outside the kernel");
     return 0;
+}
+
+static void take_header(struct elf *elf, const Elf64_Ehdr *header)
+{
+    *elf = (struct elf){
+        .relocatable = header->e_type == ET_DYN,
+        .standalone_osabi = header->e_ident[EI_OSABI] == ELF_OSABI_STANDALONE,
+        .entry = header->e_entry,
+    };
+}
+
+int elf_read(const struct image *image, struct elf *elf, struct uhyve_error *error)
+{
+    Elf64_Ehdr header;
+    struct elf_notes notes = {0};
+
+    int err = read_header(image, &header, error);
+    if (err)
+        return err;
+    take_header(elf, &header);
+    err = read_segments(image, elf, &notes, &header, error);
+    if (err)
+        return err;
+    err = check_notes(image, elf, &notes, error);
+    return err ? err : check_kernel(image, elf, error);
 }
 
 bool elf_version_at_least(const struct elf_version *version, uint32_t major, uint32_t minor,

@@ -7,8 +7,8 @@
 #include "image/section.h"
 #include "util/text.h"
 
-#define SECTION_MAX (64U << 20) /* larger ones would take too long */
-#define FORMS_MAX   16          /* columns of a table of files */
+#define FORMS_MAX  16         /* columns of a table of files */
+#define TABLES_MAX (1U << 20) /* bytes of a unit's tables, gone through for each place */
 
 /* Forms of values and contents of columns (DWARF 5, sections 7.5.6 and 7.22). */
 enum {
@@ -291,7 +291,8 @@ static bool next_unit(struct cursor *cursor, struct unit *unit)
     unit->tables = in;
     unit->tables.end = unit->program.at;
     if (in.bad || unit->program.bad || unit->tables.at > unit->tables.end || !unit->line_range ||
-        !unit->opcode_base || unit->version < 2 || unit->version > 5)
+        !unit->opcode_base || unit->version < 2 || unit->version > 5 ||
+        unit->tables.end - unit->tables.at > TABLES_MAX)
         unit->version = 0;
     return true;
 }
@@ -306,7 +307,7 @@ void lines_find(const void *image, size_t size, struct line_place *places, size_
 
     for (size_t i = 0; i < count; i++)
         places[i].line = 0;
-    if (!lines.data || lines.size > SECTION_MAX)
+    if (!lines.data || lines.size > SECTION_TABLE_MAX)
         return;
     struct cursor cursor = {lines.data, lines.data + lines.size, false};
     while (cursor.at < cursor.end && next_unit(&cursor, &unit))

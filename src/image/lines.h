@@ -3,7 +3,7 @@
  * versions 2 to 4 before it).
  *
  * Addresses are the image's own. The image is not trusted: reads stay inside of it, and the work is
- * bounded by its size.
+ * bounded by its size, of which more than compilers need is not used.
  */
 #ifndef IMAGE_LINES_H
 #define IMAGE_LINES_H

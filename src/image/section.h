@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Bytes of a compiler's table that is used: to go through more would take too long. */
+#define SECTION_TABLE_MAX (16U << 20)
+
 struct image_section {
     const uint8_t *data; /* in the file; NULL: there is none */
     size_t size;

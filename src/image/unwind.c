@@ -4,7 +4,8 @@
 
 #include "image/cursor.h"
 
-#define STATES_MAX 8 /* DW_CFA_remember_state within each other */
+#define STATES_MAX       8 /* DW_CFA_remember_state within each other */
+#define AUGMENTATION_MAX 8 /* letters */
 
 /* Encodings of pointers in .eh_frame. */
 #define PE_FORMAT   0x0f
@@ -94,6 +95,19 @@ static bool open_entry(const struct image_section *section, size_t offset, struc
     return !cursor.bad;
 }
 
+/* What compilers have added to the format, a letter each. It is read with each function's entry, so
+ * that longer strings would make a search take as long as it likes. */
+static const char *take_augmentation(struct cursor *cursor)
+{
+    const char *text = (const char *)cursor->at;
+    size_t size = 0;
+
+    while (!cursor->bad && cursor_take(cursor, 1))
+        if (++size > AUGMENTATION_MAX)
+            cursor->bad = true;
+    return text;
+}
+
 static bool read_common(const struct image_section *section, bool is_eh, size_t offset,
                         struct common *common)
 {
@@ -105,9 +119,7 @@ static bool read_common(const struct image_section *section, bool is_eh, size_t 
         id != (is_eh ? 0 : UINT32_MAX))
         return false;
     uint8_t version = (uint8_t)cursor_take(&cursor, 1);
-    const char *augmentation = (const char *)cursor.at;
-    while (cursor_take(&cursor, 1) && !cursor.bad)
-        ;
+    const char *augmentation = take_augmentation(&cursor);
     if (cursor.bad || (version != 1 && version != 3 && version != 4))
         return false;
     if (version == 4)
@@ -382,8 +394,14 @@ bool unwind_step(const struct unwind_tables *tables, uint64_t pc,
     return run(&machine, entry.program) && apply(&machine.now, registers, read, context);
 }
 
+static struct image_section find_table(const void *image, size_t size, const char *name)
+{
+    struct image_section table = section_find(image, size, name);
+    return table.size > SECTION_TABLE_MAX ? (struct image_section){0} : table;
+}
+
 void unwind_open(struct unwind_tables *tables, const void *image, size_t size)
 {
-    tables->eh_frame = section_find(image, size, ".eh_frame");
-    tables->debug_frame = section_find(image, size, ".debug_frame");
+    tables->eh_frame = find_table(image, size, ".eh_frame");
+    tables->debug_frame = find_table(image, size, ".debug_frame");
 }

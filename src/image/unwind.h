@@ -33,7 +33,8 @@ struct unwind_registers {
     uint32_t known;                 /* bit i: value[i] is */
 };
 
-/* Find the tables of the 64-bit little-endian ELF file. Without any all steps fail. */
+/* Find the tables of the 64-bit little-endian ELF file, up to SECTION_TABLE_MAX each. Without any
+ * all steps fail. */
 void unwind_open(struct unwind_tables *tables, const void *image, size_t size);
 
 /*

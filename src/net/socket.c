@@ -289,7 +289,7 @@ static int stream_start(struct net_backend *net, const struct net_client *client
     if (err)
         return error_set(error, UHYVE_STATUS_FAILED, -err,
                          "cannot start the process that connects to socket '%s': %s (%s)",
-                         stream->path, strerror(-err), error_remedy(-err, THREAD_REMEDY));
+                         stream->path, strerror(-err), error_remedy_of_call(-err, THREAD_REMEDY));
     return pump_start(net, client, error);
 }
 

@@ -13,6 +13,7 @@
 #include "net/user_ended.h"
 #include "net/user_filter.h"
 #include "net/user_slirp.h"
+#include "net/wire.h"
 #include "util/error.h"
 
 /* More than an Ethernet's, since there is none: data becomes that of the host's sockets. */
@@ -31,9 +32,6 @@
  */
 #define WALK_CHEAP   4000
 #define WALK_LONGEST 500000
-
-#define ETHERNET_IPV4 14 /* bytes before the IP header */
-#define PROTOCOL_TCP  6
 
 struct user_timer {
     bool used;
@@ -193,30 +191,48 @@ static void run_timers(struct user *user)
         }
 }
 
-/* Does libslirp have something for a connection to this port, or one from it? Of sockets that are
- * not connected yet none is meant. */
-static bool is_busy(void *context, uint16_t host_port)
-{
-    const struct user *user = context;
+/* The other sides' ports of connections that libslirp has something for; sockets that are not
+ * connected yet do not count. */
+struct busy_ports {
+    bool all; /* there are too many to tell */
+    size_t count;
+    uint16_t ports[BUSY_MAX];
+};
 
-    for (size_t i = 0; i < user->busy_count && i < BUSY_MAX; i++) {
+static void find_busy_ports(const struct user *user, struct busy_ports *busy)
+{
+    busy->all = user->busy_count > BUSY_MAX;
+    busy->count = 0;
+    for (size_t i = 0; i < user->busy_count && !busy->all; i++) {
         struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
         socklen_t size = sizeof peer;
         /* The port is at the same place in both families. */
-        if (getpeername(user->busy[i], (struct sockaddr *)&peer, &size) == 0 &&
-            ntohs(((struct sockaddr_in *)&peer)->sin_port) == host_port)
-            return true;
+        if (getpeername(user->busy[i], (struct sockaddr *)&peer, &size) == 0)
+            busy->ports[busy->count++] = ntohs(((struct sockaddr_in *)&peer)->sin_port);
     }
-    return user->busy_count > BUSY_MAX;
+}
+
+static bool is_busy(void *context, uint16_t host_port)
+{
+    const struct busy_ports *busy = context;
+
+    for (size_t i = 0; i < busy->count; i++)
+        if (busy->ports[i] == host_port)
+            return true;
+    return busy->all;
 }
 
 /* After a `fill`, which has told what is busy. */
 static void forget_ended(struct user *user)
 {
     uint8_t frame[USER_ENDED_FRAME];
+    struct busy_ports busy;
     size_t size;
 
-    while ((size = user_ended_next(&user->ended, is_busy, user, frame)))
+    if (!user->ended.over_count)
+        return;
+    find_busy_ports(user, &busy);
+    while ((size = user_ended_next(&user->ended, is_busy, &busy, frame)))
         user->slirp.input(user->slirp.slirp, frame, (int)size);
 }
 
@@ -247,8 +263,8 @@ static int user_prepare(struct pump *pump)
 /* Does it have libslirp do something in `poll`? All but the segments of connections may. */
 static bool is_for_poll(const uint8_t *frame, ssize_t size)
 {
-    return size < ETHERNET_IPV4 + 20 || frame[12] != 8 || frame[13] != 0 ||
-           frame[ETHERNET_IPV4 + 9] != PROTOCOL_TCP;
+    return size < ETHERNET_SIZE + IPV4_SIZE || wire_get16(frame + ETHERNET_TYPE) != TYPE_IPV4 ||
+           frame[ETHERNET_SIZE + IPV4_PROTOCOL] != PROTOCOL_TCP;
 }
 
 static void user_work(struct pump *pump)

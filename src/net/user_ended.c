@@ -2,42 +2,7 @@
 
 #include <string.h>
 
-#define ETHERNET_SIZE 14
-#define ETHERNET_FROM 6
-#define ETHERNET_TYPE 12
-#define TYPE_IPV4     0x0800
-#define TYPE_IPV6     0x86dd
-
-#define IPV4_SIZE        20
-#define IPV4_LENGTH      2
-#define IPV4_FRAGMENT    6
-#define IPV4_TTL         8
-#define IPV4_PROTOCOL    9
-#define IPV4_CHECKSUM    10
-#define IPV4_FROM        12
-#define IPV4_TO          16
-#define IPV4_IS_FRAGMENT 0x3fff /* more fragments, or an offset */
-#define IPV6_SIZE        40
-#define IPV6_LENGTH      4
-#define IPV6_NEXT_HEADER 6
-#define IPV6_HOPS        7
-#define IPV6_FROM        8
-#define IPV6_TO          24
-#define PROTOCOL_TCP     6
-
-#define TCP_SIZE         20
-#define TCP_FROM         0
-#define TCP_TO           2
-#define TCP_SEQUENCE     4
-#define TCP_ACKNOWLEDGED 8
-#define TCP_OFFSET       12
-#define TCP_FLAGS        13
-#define TCP_CHECKSUM     16
-
-#define FIN 1
-#define SYN 2
-#define RST 4
-#define ACK 16
+#include "net/wire.h"
 
 #define HOPS 64
 
@@ -51,42 +16,21 @@ struct segment {
     uint32_t size; /* of the data */
 };
 
-static uint16_t get16(const uint8_t *bytes)
-{
-    return (uint16_t)(bytes[0] << 8 | bytes[1]);
-}
-
-static uint32_t get32(const uint8_t *bytes)
-{
-    return (uint32_t)get16(bytes) << 16 | get16(bytes + 2);
-}
-
-static void put16(uint8_t *bytes, uint32_t value)
-{
-    bytes[0] = (uint8_t)(value >> 8);
-    bytes[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *bytes, uint32_t value)
-{
-    put16(bytes, value >> 16);
-    put16(bytes + 2, value);
-}
-
 /* A whole TCP segment without extension headers, or false. */
 static bool parse(struct segment *segment, const uint8_t *frame, size_t size)
 {
     const uint8_t *ip = frame + ETHERNET_SIZE;
-    unsigned type = size < ETHERNET_SIZE + IPV4_SIZE ? 0 : get16(frame + ETHERNET_TYPE);
+    unsigned type = size < ETHERNET_SIZE + IPV4_SIZE ? 0 : wire_get16(frame + ETHERNET_TYPE);
     bool v6 = type == TYPE_IPV6;
 
     size -= type ? ETHERNET_SIZE : 0;
     if (!(type == TYPE_IPV4 && ip[IPV4_PROTOCOL] == PROTOCOL_TCP &&
-          !(get16(ip + IPV4_FRAGMENT) & IPV4_IS_FRAGMENT)) &&
+          !(wire_get16(ip + IPV4_FRAGMENT) & IPV4_IS_FRAGMENT)) &&
         !(v6 && size >= IPV6_SIZE && ip[IPV6_NEXT_HEADER] == PROTOCOL_TCP))
         return false;
     size_t header = v6 ? IPV6_SIZE : (size_t)(ip[0] & 0x0f) * 4;
-    size_t length = v6 ? (size_t)get16(ip + IPV6_LENGTH) + IPV6_SIZE : get16(ip + IPV4_LENGTH);
+    size_t length = v6 ? (size_t)wire_get16(ip + IPV6_LENGTH) + IPV6_SIZE
+                       : wire_get16(ip + IPV4_LENGTH);
     if (header < IPV4_SIZE || length > size || length < header + TCP_SIZE)
         return false;
     const uint8_t *tcp = ip + header;
@@ -98,10 +42,10 @@ static bool parse(struct segment *segment, const uint8_t *frame, size_t size)
         .from = ip + (v6 ? IPV6_FROM : IPV4_FROM),
         .to = ip + (v6 ? IPV6_TO : IPV4_TO),
         .address_size = v6 ? 16 : 4,
-        .from_port = get16(tcp + TCP_FROM),
-        .to_port = get16(tcp + TCP_TO),
-        .sequence = get32(tcp + TCP_SEQUENCE),
-        .acknowledged = get32(tcp + TCP_ACKNOWLEDGED),
+        .from_port = wire_get16(tcp + TCP_FROM),
+        .to_port = wire_get16(tcp + TCP_TO),
+        .sequence = wire_get32(tcp + TCP_SEQUENCE),
+        .acknowledged = wire_get32(tcp + TCP_ACKNOWLEDGED),
         .flags = tcp[TCP_FLAGS],
         .size = (uint32_t)(length - header - offset),
     };
@@ -155,9 +99,9 @@ void user_ended_from_host(struct user_ended *ended, const uint8_t *frame, size_t
     struct user_ended_connection *connection = place_of(ended, segment.from_port, segment.to_port);
     bool known = is_between(connection, &segment, segment.from, segment.from_port, segment.to,
                             segment.to_port);
-    if (known && segment.flags & (SYN | RST)) {
+    if (known && segment.flags & (TCP_SYN | TCP_RST)) {
         forget(ended, connection);
-    } else if (segment.flags & FIN && !known) {
+    } else if (segment.flags & TCP_FIN && !known) {
         forget(ended, connection);
         *connection = (struct user_ended_connection){
             .tracked = true,
@@ -185,14 +129,14 @@ void user_ended_from_guest(struct user_ended *ended, const uint8_t *frame, size_
     if (!is_between(connection, &segment, segment.to, segment.to_port, segment.from,
                     segment.from_port))
         return;
-    if (segment.flags & (SYN | RST)) {
+    if (segment.flags & (TCP_SYN | TCP_RST)) {
         forget(ended, connection);
         return;
     }
     memcpy(connection->mac, frame + ETHERNET_FROM, sizeof connection->mac);
-    if (segment.flags & ACK && reaches(segment.acknowledged, connection->host_end))
+    if (segment.flags & TCP_ACK && reaches(segment.acknowledged, connection->host_end))
         connection->end_acknowledged = true;
-    if (segment.flags & FIN) {
+    if (segment.flags & TCP_FIN) {
         connection->guest_ended = true;
         connection->guest_end = segment.sequence + segment.size + 1;
     }
@@ -204,7 +148,7 @@ static uint32_t sum_of(const uint8_t *bytes, size_t size)
     uint32_t sum = 0;
 
     for (size_t i = 0; i < size; i += 2)
-        sum += get16(bytes + i);
+        sum += wire_get16(bytes + i);
     return sum;
 }
 
@@ -224,30 +168,30 @@ static size_t make_reset(const struct user_ended_connection *connection,
     memset(frame, 0, USER_ENDED_FRAME);
     memcpy(frame, "\x52\x55\x0a\0\x05\x01", 6); /* libslirp has no need of it */
     memcpy(frame + ETHERNET_FROM, connection->mac, sizeof connection->mac);
-    put16(frame + ETHERNET_TYPE, v6 ? TYPE_IPV6 : TYPE_IPV4);
+    wire_put16(frame + ETHERNET_TYPE, v6 ? TYPE_IPV6 : TYPE_IPV4);
     memcpy(ip + (v6 ? IPV6_FROM : IPV4_FROM), connection->guest, address);
     memcpy(ip + (v6 ? IPV6_TO : IPV4_TO), connection->host, address);
-    put16(tcp + TCP_FROM, connection->guest_port);
-    put16(tcp + TCP_TO, connection->host_port);
-    put32(tcp + TCP_SEQUENCE, connection->guest_end);
-    put32(tcp + TCP_ACKNOWLEDGED, connection->host_end);
+    wire_put16(tcp + TCP_FROM, connection->guest_port);
+    wire_put16(tcp + TCP_TO, connection->host_port);
+    wire_put32(tcp + TCP_SEQUENCE, connection->guest_end);
+    wire_put32(tcp + TCP_ACKNOWLEDGED, connection->host_end);
     tcp[TCP_OFFSET] = TCP_SIZE / 4 << 4;
-    tcp[TCP_FLAGS] = RST | ACK;
+    tcp[TCP_FLAGS] = TCP_RST | TCP_ACK;
     /* Both addresses, which are neighbours; protocol and size; the segment. */
     uint32_t sum = sum_of(ip + (v6 ? IPV6_FROM : IPV4_FROM), 2 * address) + PROTOCOL_TCP +
                    TCP_SIZE + sum_of(tcp, TCP_SIZE);
-    put16(tcp + TCP_CHECKSUM, checksum(sum));
+    wire_put16(tcp + TCP_CHECKSUM, checksum(sum));
     if (v6) {
         ip[0] = 0x60;
-        put16(ip + IPV6_LENGTH, TCP_SIZE);
+        wire_put16(ip + IPV6_LENGTH, TCP_SIZE);
         ip[IPV6_NEXT_HEADER] = PROTOCOL_TCP;
         ip[IPV6_HOPS] = HOPS;
     } else {
         ip[0] = 0x45;
-        put16(ip + IPV4_LENGTH, IPV4_SIZE + TCP_SIZE);
+        wire_put16(ip + IPV4_LENGTH, IPV4_SIZE + TCP_SIZE);
         ip[IPV4_TTL] = HOPS;
         ip[IPV4_PROTOCOL] = PROTOCOL_TCP;
-        put16(ip + IPV4_CHECKSUM, checksum(sum_of(ip, IPV4_SIZE)));
+        wire_put16(ip + IPV4_CHECKSUM, checksum(sum_of(ip, IPV4_SIZE)));
     }
     return ETHERNET_SIZE + header + TCP_SIZE;
 }

@@ -2,31 +2,11 @@
 
 #include <string.h>
 
-#define ETHERNET_SIZE 14
-#define ETHERNET_TYPE 12
-#define TYPE_IPV4     0x0800
-#define TYPE_IPV6     0x86dd
+#include "net/wire.h"
 
-#define IPV4_SIZE        20
-#define IPV4_FRAGMENT    6
-#define IPV4_PROTOCOL    9
-#define IPV4_FROM        12
-#define IPV4_TO          16
-#define IPV4_IS_FRAGMENT 0x3fff /* more fragments, or an offset */
-#define IPV6_SIZE        40
-#define IPV6_NEXT_HEADER 6
-#define IPV6_FROM        8
-#define IPV6_TO          24
-#define PROTOCOL_ICMP    1
-#define PROTOCOL_TCP     6
-#define PROTOCOL_UDP     17
-#define PROTOCOL_ICMPV6  58
-#define PORT_DNS         53
-#define PORT_DHCP        67
-#define PORT_DHCPV6      547
-#define TCP_FLAGS        13
-#define TCP_SYN_ACK      0x12
-#define TCP_SYN          0x02
+#define PORT_DNS    53
+#define PORT_DHCP   67
+#define PORT_DHCPV6 547
 
 static const uint8_t gateway[4] = {10, 0, 5, 1};
 static const uint8_t name_server[4] = {10, 0, 5, 2};
@@ -42,19 +22,14 @@ struct packet {
     size_t size;
 };
 
-static unsigned get16(const uint8_t *bytes)
-{
-    return (unsigned)bytes[0] << 8 | bytes[1];
-}
-
 static unsigned from_port(const struct packet *packet)
 {
-    return packet->size >= 4 ? get16(packet->data) : 0;
+    return packet->size >= 4 ? wire_get16(packet->data) : 0;
 }
 
 static unsigned to_port(const struct packet *packet)
 {
-    return packet->size >= 4 ? get16(packet->data + 2) : 0;
+    return packet->size >= 4 ? wire_get16(packet->data + 2) : 0;
 }
 
 static bool is_known_peer(const struct user_filter *filter, bool v6, unsigned host_port,
@@ -71,7 +46,7 @@ static bool is_known_peer(const struct user_filter *filter, bool v6, unsigned ho
 static bool is_answer(const struct packet *packet)
 {
     return packet->protocol == PROTOCOL_TCP && packet->size > TCP_FLAGS &&
-           (packet->data[TCP_FLAGS] & TCP_SYN_ACK) != TCP_SYN;
+           (packet->data[TCP_FLAGS] & (TCP_SYN | TCP_ACK)) != TCP_SYN;
 }
 
 static bool is_for_name_server(const struct packet *packet)
@@ -91,7 +66,7 @@ static bool permits_ipv4(const struct user_filter *filter, const uint8_t *ip, si
     if (!local && memcmp(to, name_server, 4) != 0)
         return true;
     /* Fragments hide ports and flags. */
-    if (header < IPV4_SIZE || header > size || get16(ip + IPV4_FRAGMENT) & IPV4_IS_FRAGMENT)
+    if (header < IPV4_SIZE || header > size || wire_get16(ip + IPV4_FRAGMENT) & IPV4_IS_FRAGMENT)
         return false;
     const struct packet packet = {ip[IPV4_PROTOCOL], ip + header, size - header};
     if (packet.protocol == PROTOCOL_ICMP)
@@ -133,7 +108,7 @@ bool user_filter_permits(const struct user_filter *filter, const uint8_t *frame,
 {
     if (size < ETHERNET_SIZE)
         return false;
-    unsigned type = get16(frame + ETHERNET_TYPE);
+    unsigned type = wire_get16(frame + ETHERNET_TYPE);
     const uint8_t *ip = frame + ETHERNET_SIZE;
     size -= ETHERNET_SIZE;
     if (type == TYPE_IPV4)
@@ -147,7 +122,7 @@ bool user_filter_permits(const struct user_filter *filter, const uint8_t *frame,
 static const uint8_t *find_gateway_udp(const uint8_t *frame, size_t size, bool *v6)
 {
     const uint8_t *ip = frame + ETHERNET_SIZE;
-    unsigned type = size < ETHERNET_SIZE ? 0 : get16(frame + ETHERNET_TYPE);
+    unsigned type = size < ETHERNET_SIZE ? 0 : wire_get16(frame + ETHERNET_TYPE);
 
     *v6 = type == TYPE_IPV6;
     size_t header = *v6 ? IPV6_SIZE : IPV4_SIZE;
@@ -165,9 +140,9 @@ void user_filter_note(struct user_filter *filter, const uint8_t *frame, size_t s
     bool v6;
     const uint8_t *udp = find_gateway_udp(frame, size, &v6);
 
-    if (!udp || is_known_peer(filter, v6, get16(udp), get16(udp + 2)))
+    if (!udp || is_known_peer(filter, v6, wire_get16(udp), wire_get16(udp + 2)))
         return;
-    filter->peers[filter->next] = (struct user_filter_peer){v6, (uint16_t)get16(udp),
-                                                            (uint16_t)get16(udp + 2)};
+    filter->peers[filter->next] = (struct user_filter_peer){v6, wire_get16(udp),
+                                                            wire_get16(udp + 2)};
     filter->next = (filter->next + 1) % USER_FILTER_PEERS;
 }

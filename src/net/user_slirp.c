@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "net/net.h"
+#include "net/wire.h"
 #include "util/error.h"
 
 #define LIBRARY "libslirp.so.0"
@@ -20,10 +21,7 @@
 /* Smaller than libslirp's buffers, of which each connection has two. */
 #define MMAP_THRESHOLD (128 * 1024)
 
-#define ETHERNET_SIZE 14
-#define IPV4_SIZE     20
-#define IPV6_SIZE     40
-#define UDP_SIZE      8
+#define UDP_SIZE 8
 
 /* Longer than libslirp goes without a look at the resolver's file. */
 #define LOOK_INTERVAL_NS INT64_C(2000000000)

@@ -43,16 +43,16 @@ static bool is_network(const struct uhyve_vm *vm, const struct sandbox_call *cal
     return vm->devices.net && virtio_net_calls(vm->devices.net) == calls;
 }
 
+static bool has_connector(const struct uhyve_vm *vm, const struct sandbox_call *calls)
+{
+    return vm->params.net.kind == UHYVE_NET_SOCKET;
+}
+
 struct call_list {
     const struct sandbox_call *calls;
     /* NULL: in every run. Of the others there may be sixteen. */
     bool (*needed)(const struct uhyve_vm *vm, const struct sandbox_call *calls);
 };
-
-static bool has_connector(const struct uhyve_vm *vm, const struct sandbox_call *calls)
-{
-    return vm->params.net.kind == UHYVE_NET_SOCKET;
-}
 
 /*
  * The system calls of each module, and when it makes them. A module that makes system calls while a
@@ -110,6 +110,9 @@ const struct sandbox_call *vm_call_list(enum vm_threads threads, size_t index, u
     for (size_t i = 0; i < index; i++)
         if (lists[i].needed)
             next <<= 1;
+    /* A seventeenth would be one of every run: rather let its calls be refused. */
+    if (lists[index].needed && next > UINT16_MAX)
+        return NULL;
     *bit = lists[index].needed ? (uint16_t)next : 0;
     return lists[index].calls;
 }

@@ -20,8 +20,6 @@
 #include "vm/debugger.h"
 #include "vm/vm.h"
 
-#define HOST_CPU_MAX 65535 /* more than any Linux supports */
-
 uint64_t vm_now(void)
 {
     struct timespec now;
@@ -32,57 +30,6 @@ uint64_t vm_now(void)
 const char *uhyve_version(void)
 {
     return UHYVE_VERSION;
-}
-
-void uhyve_params_init(struct uhyve_params *params)
-{
-    *params = (struct uhyve_params){
-        .image_limit = UHYVE_IMAGE_LIMIT,
-        .memory_size = UHYVE_MEMORY_DEFAULT,
-        .cpu_count = 1,
-        .accel = UHYVE_ACCEL_AUTO,
-        .aslr = true,
-        .limit_files = UHYVE_LIMIT_FILES_DEFAULT,
-        .limit_temp = UHYVE_LIMIT_TEMP_DEFAULT,
-        .stdin_fd = -1,
-        .stdout_fd = -1,
-        .log_fd = -1,
-        .output_fd = -1,
-        .trace_fd = -1,
-        .crash_dump_fd = -1,
-        .profile_rate = 1000,
-        .profile_fd = -1,
-        .message_level = UHYVE_LEVEL_WARN,
-    };
-}
-
-static int check_params(const struct uhyve_params *params, struct uhyve_error *error)
-{
-    char text[32];
-
-    if (!params->image)
-        return error_set(error, UHYVE_STATUS_USAGE, EINVAL, "no image was given");
-    if (params->memory_size < UHYVE_MEMORY_MIN)
-        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
-                         "%s are not enough guest memory: it must be at least 16 MiB",
-                         text_format_size(text, sizeof text, params->memory_size));
-    if (params->memory_size % UHYVE_MEMORY_ALIGN)
-        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
-                         "%llu bytes of guest memory are not a multiple of 2 MiB",
-                         (unsigned long long)params->memory_size);
-    if (params->cpu_count < 1 || params->cpu_count > UHYVE_CPUS_MAX)
-        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
-                         "%u is not a possible number of CPUs: use 1 to %d", params->cpu_count,
-                         UHYVE_CPUS_MAX);
-    if (params->affinity_count && params->affinity_count != params->cpu_count)
-        return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
-                         "the affinity lists %zu host CPUs, but the guest has %u CPUs",
-                         params->affinity_count, params->cpu_count);
-    for (size_t i = 0; i < params->affinity_count; i++)
-        if (params->affinity[i] > HOST_CPU_MAX)
-            return error_set(error, UHYVE_STATUS_USAGE, EINVAL,
-                             "host CPU %u of the affinity does not exist", params->affinity[i]);
-    return 0;
 }
 
 static void log_image(const struct uhyve_vm *vm)
@@ -134,13 +81,12 @@ static bool is_address_random(const struct uhyve_vm *vm)
     return vm->params.aslr && !(early && vm->params.cpu_count > 1);
 }
 
-static int create(struct uhyve_vm *vm, struct uhyve_error *error)
+/* What the image is, what it is to be given, and where that goes in its memory. */
+static int plan(struct uhyve_vm *vm, struct uhyve_error *error)
 {
     const struct uhyve_params *params = &vm->params;
 
-    int err = allocate(vm, error);
-    if (!err)
-        err = image_open(&vm->image, params->image, error);
+    int err = image_open(&vm->image, params->image, error);
     if (!err)
         err = vm_unpack_image(vm, error);
     if (!err)
@@ -158,18 +104,12 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         err = layout_choose(&vm->layout, &vm->elf, params->image, params->memory_size,
                             fdt_size_bound(params->cpu_count, vm->bootargs.size, vm->mounts.size),
                             is_address_random(vm) ? layout_random : NULL, &vm->log, error);
-    if (!err)
-        err = layout_add_archive(&vm->layout, params->image, vm_archive_size(vm), error);
-    if (!err)
-        err = accel_select(params->accel, &vm->log, &vm->chosen, error);
-    if (err)
-        return err;
-    vm->accel = vm->chosen.accel;
-    log_debug(&vm->log, "RAM at 0x%llx, device tree 0x%llx, stack 0x%llx, kernel 0x%llx-0x%llx",
-              (unsigned long long)vm->layout.ram_base, (unsigned long long)vm->layout.fdt,
-              (unsigned long long)vm->layout.stack, (unsigned long long)vm->layout.kernel_start,
-              (unsigned long long)vm->layout.kernel_end);
+    return err ? err : layout_add_archive(&vm->layout, params->image, vm_archive_size(vm), error);
+}
 
+static int make_machine(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    const struct uhyve_params *params = &vm->params;
     const struct ram_options ram_options = {
         .thp = params->thp, .ksm = params->ksm, .shared = vm->accel->shared_ram};
     const struct accel_vm_config config = {
@@ -183,18 +123,36 @@ static int create(struct uhyve_vm *vm, struct uhyve_error *error)
         .gid = params->gid,
         .log = &vm->log,
     };
-    err = ram_alloc(&vm->ram, vm->layout.ram_base, vm->layout.ram_size, &ram_options, error);
+
+    log_debug(&vm->log, "RAM at 0x%llx, device tree 0x%llx, stack 0x%llx, kernel 0x%llx-0x%llx",
+              (unsigned long long)vm->layout.ram_base, (unsigned long long)vm->layout.fdt,
+              (unsigned long long)vm->layout.stack, (unsigned long long)vm->layout.kernel_start,
+              (unsigned long long)vm->layout.kernel_end);
+    int err = ram_alloc(&vm->ram, vm->layout.ram_base, vm->layout.ram_size, &ram_options, error);
     if (!err)
         err = console_create(&vm->console, params, vm->stop_fd, &vm->log, error);
     if (!err)
         err = vm->accel->vm_create(vm->chosen.host, &config, &vm->machine, error);
-    if (err)
-        return err;
-    err = vm_devices_create(vm, error);
-    if (err)
-        return err;
-    if (vm->accel->vm_delay_io)
+    if (!err)
+        err = vm_devices_create(vm, error);
+    if (!err && vm->accel->vm_delay_io)
         vm->accel->vm_delay_io(vm->machine, HERMIT_V1_UART);
+    return err;
+}
+
+static int create(struct uhyve_vm *vm, struct uhyve_error *error)
+{
+    int err = allocate(vm, error);
+    if (!err)
+        err = plan(vm, error);
+    if (!err)
+        err = accel_select(vm->params.accel, &vm->log, &vm->chosen, error);
+    if (err)
+        return err;
+    vm->accel = vm->chosen.accel;
+    err = make_machine(vm, error);
+    if (err)
+        return err;
     vm->hypercalls.ram = &vm->ram;
     vm->hypercalls.log = &vm->log;
     vm->hypercalls.console = vm->console;
@@ -211,7 +169,7 @@ int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **result,
     uint64_t start = vm_now();
 
     *result = NULL;
-    int err = check_params(params, error);
+    int err = vm_check_params(params, error);
     if (err)
         return err;
     struct uhyve_vm *vm = calloc(1, sizeof *vm);

@@ -1,8 +1,9 @@
 /*
  * One virtual machine: what the files of this folder share. vm.c has the life of a VM in order,
- * vcpu.c the threads and their exits, args.c the guest's arguments, files.c its files, hermit.c
- * Hermit images, report.c the crash report, stats.c the figures, devices.c the network card,
- * pause.c and debugger.c what a debugger needs, signals.c the caller's signals.
+ * params.c its parameters, vcpu.c the threads and their exits, args.c the guest's arguments,
+ * files.c its files, hermit.c Hermit images, report.c the crash report, stats.c the figures,
+ * devices.c the network card, pause.c and debugger.c what a debugger needs, signals.c the caller's
+ * signals.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -159,6 +160,9 @@ int vcpus_wait_ready(struct uhyve_vm *vm, struct uhyve_error *error);
 void vcpus_abort(struct uhyve_vm *vm); /* instead of the following: end the threads */
 void vcpus_run(struct uhyve_vm *vm);   /* until the VM stopped and all threads ended */
 void vcpu_kick(struct vcpu *vcpu);
+
+/* params.c: 0, or -errno with *error filled for parameters out of range. */
+int vm_check_params(const struct uhyve_params *params, struct uhyve_error *error);
 
 /* signals.c: between the two, write errors do not raise signals on the calling thread. */
 struct vm_signals {

@@ -165,31 +165,22 @@ SIMPLE(void *, mmap64, MAP_FAILED, size,
 SIMPLE(int, madvise, -1, advice, (void *at, size_t size, int advice), (at, size, advice))
 SIMPLE(int, memfd_create, -1, flags, (const char *name, unsigned flags), (name, flags))
 
-int __wrap_asprintf(char **text, const char *format, ...);
-int __wrap_asprintf(char **text, const char *format, ...)
-{
-    va_list arguments;
+#define FORMATS(name, parameters)                                                                  \
+    int __wrap_##name parameters;                                                                  \
+    int __wrap_##name parameters                                                                   \
+    {                                                                                              \
+        va_list arguments;                                                                         \
+                                                                                                   \
+        if (DECIDE(name, 0))                                                                       \
+            return -1;                                                                             \
+        va_start(arguments, format);                                                               \
+        int result = vasprintf(text, format, arguments);                                           \
+        va_end(arguments);                                                                         \
+        return result;                                                                             \
+    }
 
-    if (DECIDE(asprintf, 0))
-        return -1;
-    va_start(arguments, format);
-    int result = vasprintf(text, format, arguments);
-    va_end(arguments);
-    return result;
-}
-
-int __wrap___asprintf_chk(char **text, int flag, const char *format, ...);
-int __wrap___asprintf_chk(char **text, int flag, const char *format, ...)
-{
-    va_list arguments;
-
-    if (DECIDE(__asprintf_chk, 0))
-        return -1;
-    va_start(arguments, format);
-    int result = vasprintf(text, format, arguments);
-    va_end(arguments);
-    return result;
-}
+FORMATS(asprintf, (char **text, const char *format, ...))
+FORMATS(__asprintf_chk, (char **text, int flag, const char *format, ...))
 
 /* Files. */
 static mode_t mode_of(int flags, va_list arguments)

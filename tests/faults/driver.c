@@ -201,6 +201,8 @@ static void __attribute__((noreturn)) work(const struct session *good, unsigned 
     char directory[300];
 
     snprintf(directory, sizeof directory, "%s/worker-%u", settings.work, worker);
+    if (good->kind->tap && !tap_make())
+        _exit(1);
     if (session_open(&run, &settings, directory) != 0) {
         perror(directory);
         _exit(1);
@@ -347,7 +349,8 @@ static bool is_wanted(const struct fault_case *kind, enum accelerator accelerato
 {
     if (kind->any_accelerator)
         return accelerator == NO_ACCELERATOR;
-    return accelerator != NO_ACCELERATOR && (accelerator != ACCELERATOR_KVM || settings.kvm);
+    return accelerator != NO_ACCELERATOR && (accelerator != ACCELERATOR_KVM || settings.kvm) &&
+           (!kind->tap || settings.tap);
 }
 
 static void run_all(struct session *good, const char *only)
@@ -370,6 +373,8 @@ static void run_all(struct session *good, const char *only)
         }
     if (!settings.kvm && !only)
         printf("ok %u - with kvm # SKIP there is no /dev/kvm\n", ++test_number);
+    if (!settings.tap && !only)
+        printf("ok %u - with a tap interface # SKIP none can be made here\n", ++test_number);
     printf("1..%u\n", test_number);
 }
 
@@ -431,7 +436,8 @@ static void list_cases(void)
         puts(cases[i].name);
 }
 
-int main(int argc, char **argv)
+/* Returns '1' for one run, 'L' for the list, 0 for all of `*only`, '?' for a mistake. */
+static int read_options(int argc, char **argv, const char **only)
 {
     static const struct option options[] = {
         {"uhyve", required_argument, NULL, 'u'},  {"image-tool", required_argument, NULL, 'i'},
@@ -442,9 +448,7 @@ int main(int argc, char **argv)
         {"calls", no_argument, NULL, 'c'},        {"all", no_argument, NULL, 'a'},
         {"only", required_argument, NULL, 'f'},   {"one", no_argument, NULL, '1'},
         {"list", no_argument, NULL, 'L'},         {0}};
-    struct session session;
-    const char *only = NULL;
-    bool one = false;
+    int mode = 0;
 
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         switch (option) {
@@ -485,23 +489,37 @@ int main(int argc, char **argv)
             level = EVERYTHING;
             break;
         case 'f':
-            only = optarg;
+            *only = optarg;
             break;
         case '1':
-            one = true;
-            break;
         case 'L':
-            list_cases();
-            return 0;
+            mode = option;
+            break;
         default:
-            return 2;
+            return '?';
         }
-    if (!settings.uhyve || !settings.image_tool || !settings.engine || !settings.guests ||
-        !settings.work || settings.workers < 1 || settings.workers > 64) {
+    if (mode != 'L' &&
+        (!settings.uhyve || !settings.image_tool || !settings.engine || !settings.guests ||
+         !settings.work || settings.workers < 1 || settings.workers > 64)) {
         fprintf(stderr, "fault-driver: not enough arguments; see tests/faults/run\n");
-        return 2;
+        return '?';
     }
+    return mode;
+}
+
+int main(int argc, char **argv)
+{
+    struct session session;
+    const char *only = NULL;
     char directory[300];
+
+    int mode = read_options(argc, argv, &only);
+    if (mode == '?')
+        return 2;
+    if (mode == 'L') {
+        list_cases();
+        return 0;
+    }
     snprintf(directory, sizeof directory, "%s/first", settings.work);
     board = or_die(
         mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
@@ -509,8 +527,9 @@ int main(int argc, char **argv)
         perror(directory);
         return 1;
     }
+    settings.tap = tap_make();
     make_images(&session);
-    if (one)
+    if (mode == '1')
         return run_one(&session, argv + optind, argc - optind);
     run_all(&session, only);
     return failures != 0;

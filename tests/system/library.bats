@@ -16,13 +16,18 @@ install_library() {
     library=$(dirname "$(find "$WORK/root" -name libuhyve.so.0)")
 }
 
-@test "a program of somebody else runs two machines at once" {
-    skip_unless_kvm
+# install_for_programs: the same, and $example is a program to link with the library.
+install_for_programs() {
     install_library
     example=$(dirname "$BATS_TEST_DIRNAME")/../docs/examples/two-vms.c
-    if nm -D "$library/libuhyve.so.0" | grep -qE '__(a|t)san_'; then
-        skip "this build's library wants a program with the same sanitizer"
+    if nm -D "$library/libuhyve.so.0" | grep -qE '__(a|t)san_|__gcov_'; then
+        skip "this build's library wants a program with the same instrumentation"
     fi
+}
+
+@test "a program of somebody else runs two machines at once" {
+    skip_unless_kvm
+    install_for_programs
     # shellcheck disable=SC2046 # a list of options
     "${CC:-cc}" -Wall -Werror "$example" -o two-vms -pthread \
         $(pkg-config --cflags --libs uhyve)
@@ -37,10 +42,29 @@ install_library() {
     expect_stderr_line "^VM A: image '/nonexistent' was not found"
 }
 
-@test "the shared library exports the public interface and nothing else" {
+@test "a static program may have functions with the names of internal ones" {
+    skip_unless_kvm
+    install_for_programs
+    # All the names that are visible between the library's source files.
+    nm --defined-only --extern-only "${UHYVE%/*}/libuhyve_internal.a" |
+        awk 'NF == 3 && $3 !~ /^uhyve_/ { print $3 }' | sort -u >names
+    grep -qx log_warn names
+    { echo '#include <stdlib.h>' && sed 's/.*/void &(void) { abort(); }/' names; } >names.c
+    # shellcheck disable=SC2046 # a list of options
+    "${CC:-cc}" -Wall -Werror "$example" names.c -o two-vms -pthread \
+        $(pkg-config --cflags uhyve) -Wl,-Bstatic $(pkg-config --static --libs uhyve) -Wl,-Bdynamic
+    run_limited ./two-vms "$(guest hello-v2)"
+    expect_status 0
+    [[ $(grep -c '^Hello from a unikernel.$' "$WORK/stdout") == 2 ]]
+    expect_no_stderr
+}
+
+@test "the libraries export the public interface and nothing else" {
     install_library
-    nm -D --defined-only "$library/libuhyve.so.0" | awk '{print $3}' | sort >exported
+    nm -D --defined-only "$library/libuhyve.so.0" | awk 'NF == 3 { print $3 }' | sort >shared
+    nm -g --defined-only "$library/libuhyve.a" | awk 'NF == 3 { print $3 }' | sort >static
     grep -oE '\buhyve_[a-z_]+\(' "$(find "$WORK/root" -name uhyve.h)" | tr -d '(' | sort -u >declared
     # Sanitizers add symbols of their own.
-    grep -vE '^(__|_init|_fini)' exported | diff - declared
+    grep -vE '^(__|_init|_fini)' shared | diff - declared
+    grep -vE '^__' static | diff - declared
 }

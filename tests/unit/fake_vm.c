@@ -25,23 +25,6 @@ void clear_environment(void)
     free(copy);
 }
 
-void uhyve_params_init(struct uhyve_params *params)
-{
-    *params = (struct uhyve_params){
-        .image_limit = UHYVE_IMAGE_LIMIT,
-        .memory_size = UHYVE_MEMORY_DEFAULT,
-        .cpu_count = 1,
-        .aslr = true,
-        .limit_files = UHYVE_LIMIT_FILES_DEFAULT,
-        .limit_temp = UHYVE_LIMIT_TEMP_DEFAULT,
-        .stdin_fd = -1,
-        .stdout_fd = -1,
-        .log_fd = -1,
-        .output_fd = -1,
-        .message_level = UHYVE_LEVEL_WARN,
-    };
-}
-
 int uhyve_create(const struct uhyve_params *params, struct uhyve_vm **vm, struct uhyve_error *error)
 {
     *vm = NULL;

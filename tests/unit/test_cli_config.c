@@ -1,9 +1,83 @@
-/* The configuration file, and the guest's environment that it is one source of. */
+/* Environment and configuration file, and the guest's environment that they are sources of. */
 #include "unit.h"
 
 #include <sys/stat.h>
 
 #include "cli_fixture.h"
+
+static void environment_variables(void **state)
+{
+    setenv("HERMIT_MEM", "32M", 1);
+    setenv("HERMIT_CPUS", "2", 1);
+    setenv("UHYVE_ACCEL", "kvm", 1);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.memory_size, 32 * UHYVE_MIB);
+    assert_int_equal(settings.params.cpu_count, 2);
+    assert_int_equal(settings.params.accel, UHYVE_ACCEL_KVM);
+
+    setenv("HERMIT_MEMORY_SIZE", "64MiB", 1);
+    setenv("HERMIT_CPU_COUNT", "3", 1);
+    MUST_LOAD("k");
+    assert_int_equal(settings.params.memory_size, 64 * UHYVE_MIB);
+    assert_int_equal(settings.params.cpu_count, 3);
+
+    setenv("HERMIT_MEMORY_SIZE", "", 1);
+    MUST_LOAD("k", "-c", "4");
+    assert_int_equal(settings.params.memory_size, 32 * UHYVE_MIB);
+    assert_int_equal(settings.params.cpu_count, 4);
+
+    setenv("HERMIT_MEM", "much", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_MEM: ", "much"));
+    setenv("HERMIT_MEM", "8M", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_MEM: ", "16 MiB"));
+    MUST_LOAD("k", "-m64M");
+    unsetenv("HERMIT_MEM");
+    setenv("HERMIT_CPU_COUNT", "x", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_CPU_COUNT: "));
+}
+
+static void expect_level(enum uhyve_level level, bool verbose, const char *flag)
+{
+    MUST_LOAD("k", flag);
+    assert_int_equal(settings.params.message_level, level);
+    assert_int_equal(settings.params.verbose, verbose);
+}
+
+static void message_levels(void **state)
+{
+    expect_level(UHYVE_LEVEL_INFO, true, "-v");
+    expect_level(UHYVE_LEVEL_DEBUG, true, "-vv");
+    expect_level(UHYVE_LEVEL_DEBUG, true, "-vvvv");
+
+    static const struct {
+        const char *value;
+        enum uhyve_level level;
+    } levels[] = {
+        {"off", UHYVE_LEVEL_ERROR},
+        {"error", UHYVE_LEVEL_ERROR},
+        {"warn", UHYVE_LEVEL_WARN},
+        {"INFO", UHYVE_LEVEL_INFO},
+        {"debug", UHYVE_LEVEL_DEBUG},
+        {"trace", UHYVE_LEVEL_DEBUG},
+        {"", UHYVE_LEVEL_WARN},
+        {"uhyvelib=debug", UHYVE_LEVEL_WARN},
+        {"a=warn,info,b=trace/x,debug", UHYVE_LEVEL_INFO},
+        {",,", UHYVE_LEVEL_WARN},
+    };
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        setenv("RUST_LOG", levels[i].value, 1);
+        expect_level(levels[i].level, false, NULL);
+        expect_level(UHYVE_LEVEL_INFO, true, "--verbose");
+    }
+    unsetenv("RUST_LOG");
+    setenv("HERMIT_VERBOSE", "1", 1);
+    expect_level(UHYVE_LEVEL_INFO, true, NULL);
+    expect_level(UHYVE_LEVEL_DEBUG, true, "-vv");
+    setenv("HERMIT_VERBOSE", "0", 1);
+    expect_level(UHYVE_LEVEL_WARN, false, NULL);
+    setenv("HERMIT_VERBOSE", "yes", 1);
+    REFUSE(WORDS("k"), WORDS("HERMIT_VERBOSE", "yes"));
+}
 
 static void configuration_file(void **state)
 {
@@ -201,6 +275,7 @@ int main(void)
 {
     unit_keep_output_format();
     const struct CMUnitTest tests[] = {
+        CLI_TEST(environment_variables),   CLI_TEST(message_levels),
         CLI_TEST(configuration_file),      CLI_TEST(configuration_file_lookup),
         CLI_TEST(bad_configuration_files), CLI_TEST(unknown_configuration),
         CLI_TEST(guest_environment),       CLI_TEST(strange_host_environments),

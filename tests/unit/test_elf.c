@@ -250,7 +250,7 @@ static void number_of_headers_is_limited(void **state)
     assert_non_null(strstr(error.message, "more than 64 loadable segments"));
     read_many(ELF_MAX_LOADS, &load);
     assert_non_null(strstr(error.message, "HERMIT note is missing"));
-    /* 65,535 note segments of 64 KiB would keep us busy for a while. */
+    /* 65,535 note segments of 16 KiB would keep us busy for a while. */
     read_many(256, &note);
     assert_non_null(strstr(error.message, "HERMIT note is missing"));
     read_many(257, &note);
@@ -308,6 +308,32 @@ static void note_segment_must_be_in_the_file(void **state)
     builder_init(&builder, ET_EXEC, 2);
     builder_segment(&builder, 0)->p_filesz = UINT64_MAX;
     assert_refused("note segment");
+}
+
+/* Notes or a dynamic section of `size` bytes, in a file that has as many. */
+static void read_large(unsigned segment, uint64_t size)
+{
+    static uint8_t file[BUILDER_FILE_SIZE + 32 * 1024];
+    struct image image;
+
+    builder_init(&builder, ET_DYN, 2);
+    builder_segment(&builder, segment)->p_filesz = size;
+    memcpy(file, builder.file, BUILDER_FILE_SIZE);
+    image_from_memory(&image, "built", file, sizeof file);
+    memset(&error, 0, sizeof error);
+    elf_read(&image, &elf, &error);
+}
+
+static void notes_and_dynamic_section_are_limited(void **state)
+{
+    for (unsigned segment = 0; segment <= 2; segment += 2) {
+        read_large(segment, 16 * 1024);
+        assert_string_equal(error.message, "");
+        read_large(segment, 16 * 1024 + 1);
+        assert_non_null(strstr(error.message, segment ? "dynamic section is oversized"
+                                                      : "note segment is oversized"));
+        assert_int_equal(error.status, UHYVE_STATUS_BAD_IMAGE);
+    }
 }
 
 static void other_files_are_told_apart(void **state)
@@ -388,6 +414,7 @@ int main(void)
         cmocka_unit_test(foreign_dynamic_sections_are_refused),
         cmocka_unit_test(dynamic_section_must_be_in_the_file),
         cmocka_unit_test(note_segment_must_be_in_the_file),
+        cmocka_unit_test(notes_and_dynamic_section_are_limited),
         cmocka_unit_test(other_files_are_told_apart),
         cmocka_unit_test(truncation_is_noticed_everywhere),
         cmocka_unit_test(versions_compare_by_parts),

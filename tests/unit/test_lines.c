@@ -1,23 +1,16 @@
 /* Places in the source: of this very program, and what broken tables make of them. */
 #include "unit.h"
 
-#include <stdio.h>
-
 #include "image/lines.h"
 #include "image/section.h"
-
-extern const char __executable_start[];
+#include "section_file.h"
 
 static uint8_t *image;
 static size_t image_size;
 
 static void read_self(void)
 {
-    FILE *file = fopen("/proc/self/exe", "rbe");
-    assert_non_null(file);
-    image = malloc(64 << 20);
-    image_size = fread(image, 1, 64 << 20, file);
-    fclose(file);
+    image = own_program(&image_size);
     if (!section_find(image, image_size, ".debug_line").data) {
         free(image);
         skip();
@@ -68,6 +61,42 @@ static void broken_tables(void **state)
     free(image);
 }
 
+/* A unit with a file "a.c", whose line 1 has the addresses from 0x1000 to 0x1010; its tables end
+ * after `spare` more bytes. */
+static uint8_t *make_unit(size_t spare, size_t *size)
+{
+    static const uint8_t fields[] = {1, 1, 1, 0, 1, 10, 0, 1, 1, 1, 1, 0, 0, 0, 1},
+                         names[] = "\0a.c\0\0\0\0",
+                         program[] = {0, 9, 2, 0, 0x10, 0, 0, 0, 0, 0, 0, 1, 2, 16, 0, 1, 1};
+    uint32_t header = (uint32_t)(sizeof fields + sizeof names + spare);
+    uint32_t unit = (uint32_t)(2 + 4 + header + sizeof program);
+    uint8_t *at, *file = file_with_section(".debug_line", 4 + unit, &at, size);
+
+    memcpy(at, &unit, 4);
+    at[4] = 4; /* version */
+    memcpy(at + 6, &header, 4);
+    memcpy(at + 10, fields, sizeof fields);
+    memcpy(at + 10 + sizeof fields, names, sizeof names);
+    memcpy(at + 10 + header, program, sizeof program);
+    return file;
+}
+
+/* They are gone through for each place of a backtrace: with large ones that would not end. */
+static void large_tables_are_not_used(void **state)
+{
+    for (size_t spare = 0; spare <= 1 << 20; spare += 1 << 20) {
+        struct line_place places[] = {{.address = 0x1008}, {.address = 0x1010}};
+        size_t size;
+        uint8_t *file = make_unit(spare, &size);
+        lines_find(file, size, places, 2);
+        assert_int_equal(places[0].line, spare ? 0 : 1);
+        if (!spare)
+            assert_string_equal(places[0].file, "a.c");
+        assert_int_equal(places[1].line, 0);
+        free(file);
+    }
+}
+
 static void sections(void **state)
 {
     read_self();
@@ -83,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_functions),
         cmocka_unit_test(broken_tables),
+        cmocka_unit_test(large_tables_are_not_used),
         cmocka_unit_test(sections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

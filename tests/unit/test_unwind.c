@@ -1,9 +1,8 @@
 /* Unwind tables: this very program's own, and what hostile images make of them. */
 #include "unit.h"
 
-#include <stdio.h>
-
 #include "image/unwind.h"
+#include "section_file.h"
 
 static struct unwind_tables tables;
 static uint8_t *image;
@@ -11,15 +10,9 @@ static size_t image_size;
 
 static void read_self(void)
 {
-    FILE *file = fopen("/proc/self/exe", "rbe");
-    assert_non_null(file);
-    image = malloc(64 << 20);
-    image_size = fread(image, 1, 64 << 20, file);
-    fclose(file);
+    image = own_program(&image_size);
     unwind_open(&tables, image, image_size);
 }
-
-extern const char __executable_start[];
 
 static bool read_own(void *context, uint64_t address, uint64_t *word)
 {
@@ -106,12 +99,76 @@ static void broken_files(void **state)
     free(image);
 }
 
+/* One function at 0x1000, whose frame is the return address alone. */
+static size_t make_table(uint8_t *table, const char *augmentation)
+{
+    static const uint8_t common[] = {1, 0x78, 16, 1, 0 /* pointers are absolute */};
+    static const uint8_t rules[] = {0x0c, 7, 8, 0x90, 1}; /* CFA is RSP + 8, RA below */
+    size_t text = strlen(augmentation) + 1;
+    uint32_t size = (uint32_t)(4 + 1 + text + sizeof common + sizeof rules), rest = 4 + 8 + 8 + 1;
+    uint8_t *at = table;
+
+    memcpy(at, &size, 4);
+    memset(at + 4, 0, 4);
+    at[8] = 1; /* version */
+    memcpy(at + 9, augmentation, text);
+    memcpy(at + 9 + text, common, sizeof common);
+    memcpy(at + 9 + text + sizeof common, rules, sizeof rules);
+    at += 4 + size;
+    uint32_t back = (uint32_t)(at + 4 - table);
+    uint64_t start = 0x1000, length = 0x100;
+    memcpy(at, &rest, 4);
+    memcpy(at + 4, &back, 4);
+    memcpy(at + 8, &start, 8);
+    memcpy(at + 16, &length, 8);
+    at[24] = 0;
+    return (size_t)(at + 4 + rest - table);
+}
+
+static bool steps(const char *augmentation)
+{
+    static const uint64_t stack = 0x1234;
+    uint8_t table[200];
+    struct unwind_tables made = {.eh_frame = {table, make_table(table, augmentation), 0}};
+    struct unwind_registers at = {.known = 1u << UNWIND_RSP};
+
+    at.value[UNWIND_RSP] = (uintptr_t)&stack;
+    return unwind_step(&made, 0x1080, &at, read_own, NULL) && at.value[UNWIND_RA] == stack &&
+           at.value[UNWIND_RSP] == (uintptr_t)&stack + 8;
+}
+
+/* The search reads it again with each function's entry: a long one would take for ever. */
+static void augmentations_are_short(void **state)
+{
+    assert_true(steps("zR"));
+    assert_true(steps("zRS"));
+    assert_true(steps("zRSSSSSS"));
+    assert_false(steps("zRSSSSSSS"));
+    assert_false(steps("zRX"));
+}
+
+/* Likewise a large table with each frame. */
+static void large_tables_are_not_used(void **state)
+{
+    for (size_t more = 0; more < 2; more++) {
+        struct unwind_tables found;
+        uint8_t *section;
+        size_t size;
+        uint8_t *file = file_with_section(".eh_frame", SECTION_TABLE_MAX + more, &section, &size);
+        unwind_open(&found, file, size);
+        assert_ptr_equal(found.eh_frame.data, more ? NULL : section);
+        free(file);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_functions),
         cmocka_unit_test(broken_tables),
         cmocka_unit_test(broken_files),
+        cmocka_unit_test(augmentations_are_short),
+        cmocka_unit_test(large_tables_are_not_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,10 +58,14 @@ static void close_gate(const struct accel_vm *vm)
     }
 }
 
+/* Unless a vCPU holds it still: it will open it itself. */
 static void open_gate(const struct accel_vm *vm)
 {
-    __atomic_store_n(&vm->header->gate, 0, __ATOMIC_SEQ_CST);
-    syscall(SYS_futex, &vm->header->gate, FUTEX_WAKE, INT_MAX, NULL);
+    uint32_t holder = DIRECT_GATE_VMM;
+
+    if (__atomic_compare_exchange_n(&vm->header->gate, &holder, 0, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST))
+        syscall(SYS_futex, &vm->header->gate, FUTEX_WAKE, INT_MAX, NULL);
 }
 
 /* With the gate closed no vCPU has the trap out of the way, to put it back later. The site goes
