@@ -32,34 +32,29 @@ static Elf64_Sym read_symbol(const struct loaded *loaded, uint64_t offset);
 static void write_word(const struct loaded *loaded, uint64_t offset, uint64_t value);
 
 /*@ requires kernel(loaded);
-    assigns \result \from index;
-    ensures \result < 0; */
+    assigns \result \from index; */
 static int bad_relocation(const struct loaded *loaded, uint64_t index, const char *what,
                           struct uhyve_error *error);
 
 /*@ requires kernel(loaded) && \valid(value) && \valid(undefined);
     requires \separated(loaded, loaded->elf, value, undefined);
-    assigns *value, *undefined, \result \from *loaded, symbol;
-    ensures \result <= 0; */
+    assigns *value, *undefined, \result \from *loaded, symbol; */
 static int symbol_value(const struct loaded *loaded, uint64_t index, uint32_t symbol,
                         uint64_t *value, bool *undefined, struct uhyve_error *error);
 
 /*@ requires kernel(loaded) && \valid_read(rela);
-    assigns loaded->data[0 .. loaded->elf->size - 1], \result \from *loaded, *rela;
-    ensures \result <= 0; */
+    assigns loaded->data[0 .. loaded->elf->size - 1], \result \from *loaded, *rela; */
 static int relocate_one(const struct loaded *loaded, uint64_t index, const Elf64_Rela *rela,
                         struct uhyve_error *error);
 
 /*@ requires kernel(loaded);
-    assigns loaded->data[0 .. loaded->elf->size - 1], \result \from *loaded;
-    ensures \result <= 0; */
+    assigns loaded->data[0 .. loaded->elf->size - 1], \result \from *loaded; */
 static int relocate(const struct loaded *loaded, struct uhyve_error *error);
 
 /*@ requires \valid_read(elf) && segments(elf) && \valid_read(image) && elf->size <= OBJECT_MAX;
     requires \valid(to + (0 .. elf->size - 1));
     requires \separated(to + (0 .. elf->size - 1), elf, image);
-    assigns to[0 .. elf->size - 1], \result \from *elf, *image, address;
-    ensures \result <= 0; */
+    assigns to[0 .. elf->size - 1], \result \from *elf, *image, address; */
 int elf_load(const struct elf *elf, const struct image *image, uint8_t *to, uint64_t address,
              struct uhyve_error *error);
 

@@ -40,19 +40,14 @@ field() {
         END { gsub(/^ +| +$/, "", text); gsub(/ +/, " ", text); print text }' "$2"
 }
 
-# wp FILE OPTION...: every goal is proved, by one prover or with both.
+# wp FILE OPTION...: every goal is proved; what one prover does not see at once, two get more time for.
 wp() {
-    wp_with cvc4 2 "$@" || wp_with cvc4,z3 10 "$@"
-}
-
-# wp_with PROVERS SECONDS FILE OPTION...
-wp_with() {
-    local provers=$1 seconds=$2
-    shift 2
-    : >"$log"
-    "${frama_c[@]}" "$1" -wp -wp-rte -wp-model Typed+Cast \
-        -wp-literals -wp-prover "$provers" -wp-timeout "$seconds" -wp-par 2 "${@:2}" || return
-    grep -Eq '^\[wp\] Proved goals: +([1-9][0-9]*) / \1$' "$log"
+    "${frama_c[@]}" "$1" -wp -wp-rte -wp-model Typed+Cast -wp-literals -wp-par 2 \
+        -wp-prover cvc4 -wp-timeout 2 "${@:2}" \
+        -then -wp -wp-prover cvc4,z3 -wp-timeout 10 "${@:2}" || return
+    awk '/^\[wp\] [0-9]+ goals? scheduled$/ && !goals { goals = $2 }
+        match($0, / Goal [^ ]+ : Valid/) { valid[substr($0, RSTART, RLENGTH)] = 1 }
+        END { exit !(goals > 0 && length(valid) == goals) }' "$log"
 }
 
 # contracts FILE FUNCTION...: all were looked at, and keep their contracts.
@@ -95,8 +90,10 @@ explain() {
     grep -E -A 6 'eva:alarm|\] \[Failed\]|was not looked at' "$1" || tail -n 15 "$1"
 }
 
-files=("${@/%/.c}")
+files=("${@/#/prove/}")
+files=("${files[@]/%/.c}")
 [[ $# -gt 0 ]] || files=(prove/*.c)
+rm -f "$logs"/*.status
 echo "1..${#files[@]}"
 
 # prove_next FILE: in the background, with at most as many others as there are processors.
@@ -108,17 +105,18 @@ prove_next() {
         wait -n
     done
     : >"$log"
-    { prove "prove/$name.c" >>"$log" 2>&1 && echo 0 || echo 1; } >"$logs/$name.status" &
+    { prove "$1" >>"$log" 2>&1 && echo 0 || echo 1; } >"$logs/$name.status" &
 }
 
-for file in "${files[@]}"; do
+# The longest files take longest: started last they would leave a processor idle.
+while read -r file; do
     prove_next "$file"
-done
+done < <(ls -S "${files[@]}")
 wait
 for i in "${!files[@]}"; do
     name=$(basename "${files[i]}" .c)
-    text="$name, within: $(field within "prove/$name.c")"
-    if [[ $(<"$logs/$name.status") == 0 ]]; then
+    text="$name, within: $(field within "${files[i]}")"
+    if [[ $(cat "$logs/$name.status") == 0 ]]; then
         echo "ok $((i + 1)) - $text"
     else
         echo "not ok $((i + 1)) - $text"

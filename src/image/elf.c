@@ -245,7 +245,7 @@ static int read_segments(const struct image *image, struct elf *elf, struct elf_
     Elf64_Phdr segment;
     uint64_t offset;
 
-    /*@ loop invariant segments(elf);
+    /*@ loop invariant elf->load_count <= ELF_MAX_LOADS;
         loop assigns i, segment, offset, *elf, *notes;
         loop variant header->e_phnum - i; */
     for (unsigned i = 0; i < header->e_phnum; i++) {
