@@ -81,8 +81,7 @@ static int error_encoding(struct reader *reader, const char *raw)
     char shown[201];
 
     snprintf(shown, sizeof shown, "%s", raw);
-    for (char *p = shown; *p; p++)
-        *p = *p & 0x80 ? '?' : *p;
+    text_make_ascii(shown);
     return error_name(reader, shown, "has a name that is not UTF-8 (rename it)");
 }
 

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fts.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,9 +31,13 @@ void source_files_free(struct source_files *files)
 static int add(struct source_files *files, const char *name, const char *path,
                struct uhyve_error *error)
 {
-    if (!text_is_utf8(name, strlen(name)))
+    if (!text_is_utf8(name, strlen(name))) {
+        char shown[201];
+        snprintf(shown, sizeof shown, "%s", path);
+        text_make_ascii(shown);
         return error_set(error, UHYVE_STATUS_BAD_IMAGE, EINVAL,
-                         "file '%s' has a name that is not UTF-8 (rename it)", path);
+                         "file '%s' has a name that is not UTF-8 (rename it)", shown);
+    }
     if (files->count == files->capacity) {
         size_t capacity = files->capacity ? 2 * files->capacity : 64;
         struct source_file *items = reallocarray(files->items, capacity, sizeof *items);

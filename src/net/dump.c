@@ -45,6 +45,23 @@ struct dump {
     atomic_bool failed; /* nothing more is written */
 };
 
+/* Returns 0 or an errno. What is short has met a limit, and the next attempt tells which. */
+static int append(int file, struct iovec *pieces, int count)
+{
+    while (count) {
+        ssize_t written = writev(file, pieces, count);
+        if (written < 0 && errno != EINTR)
+            return errno;
+        for (; count && written >= (ssize_t)pieces->iov_len; pieces++, count--)
+            written -= (ssize_t)pieces->iov_len;
+        if (count && written > 0) {
+            pieces->iov_base = (uint8_t *)pieces->iov_base + written;
+            pieces->iov_len -= (size_t)written;
+        }
+    }
+    return 0;
+}
+
 /* Append one frame: bytes [12, size) of the vector. Records of two threads do not mix: each is one
  * write to the end of the file. */
 static void record(struct dump *dump, const struct iovec *iov, int count, size_t size)
@@ -70,14 +87,8 @@ static void record(struct dump *dump, const struct iovec *iov, int count, size_t
     clock_gettime(CLOCK_REALTIME, &now);
     header = (struct pcap_record){(uint32_t)now.tv_sec, (uint32_t)now.tv_nsec, (uint32_t)stored,
                                   (uint32_t)size};
-    size = sizeof header + stored;
-    ssize_t written;
-    while ((written = writev(dump->file, pieces, used)) < 0 && errno == EINTR)
-        ;
-    if (written == (ssize_t)size)
-        return;
-    int err = written < 0 ? errno : ENOSPC; /* a part fits as long as any room is left */
-    if (!atomic_exchange(&dump->failed, true))
+    int err = append(dump->file, pieces, used);
+    if (err && !atomic_exchange(&dump->failed, true))
         log_warn(dump->log, "the capture of the network ends here: %s (%s)", strerror(err),
                  error_remedy(err, "check where it goes"));
 }

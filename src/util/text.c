@@ -17,6 +17,12 @@ void text_make_printable(char *text)
     }
 }
 
+void text_make_ascii(char *text)
+{
+    for (; *text; text++)
+        *text = *text & 0x80 ? '?' : *text;
+}
+
 bool text_is_utf8(const char *text, size_t size)
 {
     const unsigned char *bytes = (const unsigned char *)text;

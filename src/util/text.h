@@ -13,6 +13,9 @@
  * terminal. */
 void text_make_printable(char *text);
 
+/* Replace all bytes beyond ASCII with '?': of a text that is not UTF-8, for one that is to be. */
+void text_make_ascii(char *text);
+
 /* True if the `size` bytes are well-formed UTF-8 (no overlong forms, no surrogates). */
 bool text_is_utf8(const char *text, size_t size);
 

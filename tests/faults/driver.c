@@ -194,6 +194,8 @@ static void __attribute__((noreturn)) work(const struct session *good, unsigned 
     char directory[300];
 
     snprintf(directory, sizeof directory, "%s/worker-%u", settings.work, worker);
+    if (good->kind->tap && !tap_make())
+        _exit(1);
     if (session_open(&run, &settings, directory) != 0) {
         perror(directory);
         _exit(1);
@@ -340,7 +342,8 @@ static bool is_wanted(const struct fault_case *kind, enum accelerator accelerato
 {
     if (kind->any_accelerator)
         return accelerator == NO_ACCELERATOR;
-    return accelerator != NO_ACCELERATOR && (accelerator != ACCELERATOR_KVM || settings.kvm);
+    return accelerator != NO_ACCELERATOR && (accelerator != ACCELERATOR_KVM || settings.kvm) &&
+           (!kind->tap || settings.tap);
 }
 
 static void run_all(struct session *good, const char *only)
@@ -363,6 +366,8 @@ static void run_all(struct session *good, const char *only)
         }
     if (!settings.kvm && !only)
         printf("ok %u - with kvm # SKIP there is no /dev/kvm\n", ++test_number);
+    if (!settings.tap && !only)
+        printf("ok %u - with a tap interface # SKIP none can be made here\n", ++test_number);
     printf("1..%u\n", test_number);
 }
 
@@ -443,6 +448,7 @@ int main(int argc, char **argv)
         perror(directory);
         return 1;
     }
+    settings.tap = tap_make();
     make_images(&session);
     if (mode == RUN_ONE)
         return run_one(&session, argv + optind, argc - optind);

@@ -8,6 +8,7 @@
  *   check.c     does a run count as handled?
  *   symbols.c   where in the source is a call?
  *   peer.c      GDB's user, and the other end of a network
+ *   tap.c       a tap interface for each worker
  */
 #ifndef FAULTS_DRIVER_H
 #define FAULTS_DRIVER_H
@@ -30,6 +31,7 @@ enum peer { NO_PEER, PEER_GDB, PEER_NETWORK };
 struct fault_case {
     const char *name;
     bool image_tool; /* uhyve-image, else uhyve */
+    bool tap;        /* with the interface tap10 */
     enum peer peer;
     const char *words[CASE_WORDS];
     const char *input; /* standard input */
@@ -57,6 +59,7 @@ enum mode { RUN_ALL, RUN_ONE, LIST_CASES, MISTAKEN };
 struct settings {
     const char *uhyve, *image_tool, *engine, *guests, *work, *tolerated;
     bool kvm, general_registers; /* KVM: usable; without SSE */
+    bool tap;                    /* tap interfaces can be made */
     bool sanitized;
     unsigned limit_ms;
     unsigned workers;
@@ -104,6 +107,10 @@ void session_run(struct session *session, const struct fault_case *kind,
                  enum accelerator accelerator, const struct plan *plan);
 bool session_is_input(const char *path);      /* there before it started */
 void session_forget(struct session *session); /* the results */
+
+/* tap.c: leave the network for a new one that has its loopback interface and tap10 only. False
+ * where that is not permitted. */
+bool tap_make(void);
 
 /* peer.c: a process beside the program; peer_prepare before, in the run's directory. */
 int peer_prepare(enum peer peer);

@@ -63,11 +63,26 @@ TOML
     name=$(printf 'n%.0s' {1..90})
     mkdir -p "app/$name"
     echo long >"app/$name/file"
+    # More than 100 bytes: cut at a slash, with at most 155 before it and 100 behind.
+    mkdir -p "app/$name/$name" "app/$name/${name:26}"
+    echo hundred >"app/${name}0123456789"
+    echo cut >"app/$name/$name/file"
+    echo most >"app/$name/${name:26}/${name}0123456789"
     run_tool build app -o app.hermit
     expect_status 0
     mkdir unpacked
     tar -xzf app.hermit -C unpacked
     diff -r app unpacked
+    run_tool show app.hermit
+    expect_stdout_line "^ +4  $name/$name/file$"
+    expect_stdout_line "^ +5  $name/${name:26}/${name}0123456789$"
+    for long in "${name}01234567890" "$name/${name:26}/${name}01234567890"; do
+        echo long >"app/$long"
+        run_tool build app -fo app.hermit
+        expect_status 126
+        expect_tool_error 'too long a name'
+        rm "app/$long"
+    done
 }
 
 @test "the JSON form has everything" {
@@ -169,6 +184,25 @@ TOML
         expect_tool_error 'kernel.elf'
     done
     image_directory hello-v2
+    truncate -s 8G app/large
+    run_tool build app -o app.hermit
+    expect_status 126
+    expect_tool_error "'app/large' is too large for an image"
+    rm app/large
+    : >"app/"$'\xff'
+    run_tool build app -o app.hermit
+    expect_status 126
+    expect_tool_error "'app/[?]' has a name that is not UTF-8"
+    rm "app/"$'\xff'
+    run_tool build app/hermit.toml -o app.hermit
+    expect_status 2
+    expect_tool_error "'app/hermit.toml' is not a directory"
+    run_tool build nowhere -o app.hermit
+    expect_status 127
+    expect_tool_error "cannot read directory 'nowhere'"
+    run_tool build app -o app/hermit.toml/app.hermit
+    expect_status 125
+    expect_tool_error "cannot examine image 'app/hermit.toml/app.hermit'"
     mkfifo app/fifo
     run_tool build app -o app.hermit
     expect_status 126

@@ -271,6 +271,13 @@ small_limit() {
     expect_status 125
     expect_advice "cannot create the capture 'out/capture': .*"
     expect_files ''
+    # While it grows.
+    run_piped prlimit --fsize=900 "$UHYVE" --net=user --net-dump=out/capture "$(guest net-dhcp-v2)"
+    expect_status 0
+    expect_stdout_line '^lease 86400 s$'
+    expect_stderr_line '^uhyve: warning: the capture of the network ends here: File too large \(.*ulimit -f\)$'
+    (($(wc -l <stderr) == 1))
+    [[ $(stat -c %s out/capture) == 900 ]]
 }
 
 @test "a crash dump beyond the limit is told, and no half of it is left" {

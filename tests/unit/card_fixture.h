@@ -7,6 +7,7 @@
 #define CARD_FIXTURE_H
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -29,7 +30,8 @@ static struct ram ram;
 static struct pci_bus bus;
 static struct virtio_net *card;
 static atomic_bool line;
-static char last_message[256]; /* of the log */
+static pthread_mutex_t notes = PTHREAD_MUTEX_INITIALIZER; /* the card's thread takes some, too */
+static char last_message[256];                            /* of the log */
 static unsigned messages;
 static char last_trace[128];
 
@@ -113,13 +115,17 @@ static inline void set_line(void *context, bool level)
 
 static inline void note_message(void *context, enum uhyve_level level, const char *text)
 {
+    pthread_mutex_lock(&notes);
     messages++;
     snprintf(last_message, sizeof last_message, "%s", text);
+    pthread_mutex_unlock(&notes);
 }
 
 static inline void note_trace(void *context, const char *text)
 {
+    pthread_mutex_lock(&notes);
     snprintf(last_trace, sizeof last_trace, "%s", text);
+    pthread_mutex_unlock(&notes);
 }
 
 static inline int create(void **state)

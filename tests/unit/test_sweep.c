@@ -173,6 +173,17 @@ static void kinds(void **state)
         {SWEEP_NONE, {0xFF, 0xE0}},                   /* near jmp */
         {SWEEP_NONE, {0x0F, 0xC7, 0xF8}},             /* rdseed */
         {SWEEP_NONE, {0xC5, 0xF9, 0x9C, 0xC0}},       /* 9C as a vector opcode */
+        {SWEEP_NONE, {0x8C, 0xF0}},                   /* there are six segment registers */
+        {SWEEP_NONE, {0x8E, 0xF0}},
+        {SWEEP_NONE, {0x8E, 0xC8}},         /* mov %eax, %cs: undefined */
+        {SWEEP_FAR_TRANSFER, {0xFF, 0x18}}, /* far call */
+        {SWEEP_NONE, {0xFF, 0xD8}},         /* not with registers */
+        {SWEEP_NONE, {0xFF, 0xE8}},
+        {SWEEP_NONE, {0x0F, 0x01, 0xC8}},       /* monitor traps */
+        {SWEEP_NONE, {0x0F, 0xAE, 0x3F}},       /* clflush */
+        {SWEEP_NONE, {0x66, 0x0F, 0xC7, 0x30}}, /* vmclear, vmxon trap */
+        {SWEEP_NONE, {0xF3, 0x0F, 0xC7, 0x30}},
+        {SWEEP_NONE, {0x66, 0x0F, 0xC7, 0xF8}}, /* rdseed %ax */
     };
     struct decode_insn insn;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -257,6 +268,9 @@ static void symbols_bring_the_sweep_into_step(void **state)
     assert_false(sites[0].proven);
     assert_int_equal(sites[1].address, BASE + 4);
     assert_true(sites[1].proven);
+    struct sweep_symbol all_data[] = {{BASE + 1, 100, false}, {BASE + 4, 4, true}};
+    symbols = (struct sweep_symbols){all_data, 2};
+    assert_int_equal(find(code, sizeof code, &symbols), 0);
     struct sweep_symbol with_data[] = {{BASE + 1, 3, false}, {BASE + 4, 4, true}};
     symbols = (struct sweep_symbols){with_data, 2};
     assert_int_equal(find(code, sizeof code, &symbols), 2);

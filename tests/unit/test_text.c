@@ -162,6 +162,9 @@ static void control_characters_do_not_reach_the_terminal(void **state)
     char text[] = "a\x1b[31mb\nc\x7f";
     text_make_printable(text);
     assert_string_equal(text, "a?[31mb?c?");
+    char latin[] = "gr\xfc\xdf dich";
+    text_make_ascii(latin);
+    assert_string_equal(latin, "gr?? dich");
 }
 
 int main(void)

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -88,10 +89,61 @@ static void filters(void **state)
     }
 }
 
+/* What the card does is one group, for lines only. */
+static void the_network_card(void **state)
+{
+    static const struct {
+        const char *filter;
+        bool net, open;
+    } cases[] = {
+        {"", true, true},          {"all", true, true},           {"net", true, false},
+        {"!net", false, true},     {"all,!net", false, true},     {"file", false, true},
+        {"summary", false, false}, {"net,summary", false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        open_trace(&scene, cases[i].filter);
+        assert_int_equal(trace_selects_net(scene.trace), cases[i].net);
+        if (cases[i].net)
+            trace_net(scene.trace, "doorbell of queue 1");
+        call(&scene, 0, HERMIT_V2_FILE_OPEN, 0);
+        const char *text = close_trace(&scene);
+        assert_int_equal(strstr(text, " net   doorbell of queue 1\n") != NULL, cases[i].net);
+        assert_int_equal(strstr(text, " cpu0  open(") != NULL, cases[i].open);
+    }
+}
+
+static void ports_that_are_no_calls(void **state)
+{
+    open_trace(&scene, "");
+    call(&scene, 0, 0x3f8, 0);
+    assert_string_equal(close_trace(&scene), "");
+    open_trace(&scene, "summary");
+    call(&scene, 0, 0x3f8, 0);
+    assert_non_null(strstr(close_trace(&scene), "  0.00    0.000000       0.000       0.000 "
+                                                "        0         0 total\n"));
+}
+
+/* The guest goes on; the first error is what the user is told. */
+static void a_full_disk(void **state)
+{
+    struct uhyve_error error;
+    int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+    memset(scene.history, 0, sizeof scene.history);
+    assert_int_equal(trace_create(&scene.trace, "", fd, -1, 0, CPUS, &error), 0);
+    call(&scene, 0, HERMIT_V2_FILE_OPEN, 0);
+    assert_int_equal(trace_error(scene.trace), ENOSPC);
+    trace_net(scene.trace, "doorbell");
+    trace_finish(scene.trace);
+    assert_int_equal(trace_error(scene.trace), ENOSPC);
+    trace_destroy(scene.trace);
+    close(fd);
+}
+
 static void wrong_filters(void **state)
 {
-    static const char *const wrong[] = {"nothing",  "open,nothing", "!",
-                                        "summaryx", "Open",         "!summary"};
+    static const char *const wrong[] = {"nothing", "open,nothing", "!",   "summaryx",
+                                        "Open",    "!summary",     "ten", "nets"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct uhyve_error error = {0};
         assert_int_equal(trace_create(&scene.trace, wrong[i], -1, -1, 0, 1, &error), -EINVAL);
@@ -154,6 +206,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(filters),
+        cmocka_unit_test(the_network_card),
+        cmocka_unit_test(ports_that_are_no_calls),
+        cmocka_unit_test(a_full_disk),
         cmocka_unit_test(wrong_filters),
         cmocka_unit_test(the_table),
         cmocka_unit_test(lines_do_not_mix),

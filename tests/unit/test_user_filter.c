@@ -47,6 +47,7 @@ static void the_world_is_open(void **state)
     assert_true(permits("9.9.9.9", UDP, 5000, 53, 0));
     assert_true(permits("10.0.6.1", UDP, 5000, 9, 0));
     assert_true(permits("2001:db8::1", TCP, 5000, 80, SYN));
+    assert_true(permits("fec0::1", UDP, 5000, 80, 0)); /* not link-local */
     frame[12] = 0x08;
     frame[13] = 0x06; /* ARP */
     assert_true(user_filter_permits(&filter, frame, 42));
@@ -114,6 +115,52 @@ static void connections_from_the_host_are_answered(void **state)
     assert_false(permits("10.0.5.1", UDP, 80, 6000, 0));
 }
 
+/* As if `size` bytes were behind the IP header. */
+static bool permits_cut(bool v6, size_t size)
+{
+    return user_filter_permits(&filter, frame, 14 + (v6 ? 40u : 20u) + size);
+}
+
+static void what_is_cut_short_answers_nobody(void **state)
+{
+    for (unsigned v6 = 0; v6 < 2; v6++) {
+        const char *host = v6 ? "fd00:a:5::1" : "10.0.5.1";
+        assert_true(permits(host, TCP, 80, 5000, ACK));
+        for (size_t size = 0; size <= 13; size++)
+            assert_false(permits_cut(v6, size));
+        assert_true(permits_cut(v6, 14));
+        /* Port 0 on both sides is no peer that was noted. */
+        assert_false(permits(host, UDP, 0, 0, 0));
+        for (size_t size = 0; size < 4; size++)
+            assert_false(permits_cut(v6, size));
+    }
+}
+
+/* One that is known already needs no place of its own, so others are not forgotten for it. */
+static void peers_are_noted_once(void **state)
+{
+    for (uint16_t port = 1; port < 2 * USER_FILTER_PEERS; port++) {
+        permits("10.0.5.3", UDP, 5000 + port / USER_FILTER_PEERS, 80, 0);
+        memcpy(frame + 14 + 12, "\12\0\5\1", 4);
+        user_filter_note(&filter, frame, sizeof frame);
+    }
+    assert_int_equal(filter.next, 2);
+    assert_true(permits("10.0.5.1", UDP, 80, 5000, 0));
+    assert_true(permits("10.0.5.1", UDP, 80, 5001, 0));
+    /* Neither options nor other protocols. */
+    permits("10.0.5.3", UDP, 6000, 80, 0);
+    memcpy(frame + 14 + 12, "\12\0\5\1", 4);
+    frame[14] = 0x46;
+    user_filter_note(&filter, frame, sizeof frame);
+    frame[14] = 0x45;
+    frame[14 + 9] = TCP;
+    user_filter_note(&filter, frame, sizeof frame);
+    permits("fd00:a:5::3", TCP, 6000, 80, 0);
+    assert_int_equal(inet_pton(AF_INET6, "fd00:a:5::1", frame + 14 + 8), 1);
+    user_filter_note(&filter, frame, sizeof frame);
+    assert_int_equal(filter.next, 2);
+}
+
 static void what_hides_its_ports_is_refused(void **state)
 {
     assert_true(permits("10.0.5.2", UDP, 5000, 53, 0));
@@ -140,6 +187,8 @@ int main(void)
         cmocka_unit_test_setup(the_host_is_closed, clear),
         cmocka_unit_test_setup(its_servers_are_there, clear),
         cmocka_unit_test_setup(connections_from_the_host_are_answered, clear),
+        cmocka_unit_test_setup(what_is_cut_short_answers_nobody, clear),
+        cmocka_unit_test_setup(peers_are_noted_once, clear),
         cmocka_unit_test_setup(what_hides_its_ports_is_refused, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
