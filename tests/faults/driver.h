@@ -40,7 +40,7 @@ struct fault_case {
     /* What differs from run to run: then these parts have to be there, and files not empty. */
     const char *output_has[4], *errors_have[4];
     bool varies;
-    bool keeps_output;    /* --file-isolation=strict keeps files from being removed */
+    bool keeps_output;    /* a complete sandbox keeps files from being removed (docs/limits.md) */
     bool any_accelerator; /* the accelerator makes no difference: run once */
 };
 
