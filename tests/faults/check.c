@@ -294,11 +294,14 @@ static void check_end(struct verdict *verdict, const struct session *run)
         complain(verdict, "left %d threads", control->threads - 1);
 }
 
-/* The guest was told, and shows it: "CALL = -ERRNO". */
+/* The guest was told, and shows it: "CALL = -ERRNO". What it says about lost output is lost, too.
+ */
 static bool was_passed_on(const struct session *good, const struct session *run)
 {
     if (run->kind->told)
-        return run->status == run->kind->told && !run->errors_size;
+        return run->status == run->kind->told &&
+               (!run->errors_size ||
+                strstr(run->errors, ": error: output of the guest was lost: "));
     return run->status == good->status && !run->kind->varies && strstr(run->output, "= -") &&
            strcmp(run->output, good->output) != 0;
 }
