@@ -42,7 +42,7 @@ checkpoint() {
     while IFS= read -r file; do
         kept=$build/kept/${file#"$build"/}
         if [[ -s $file ]] && ! gcov-dump -l "$file" 2>&1 |
-            grep -qaE 'not a gcov|mismatch|warning:|error| -[0-9]'; then
+            grep -qaE 'not a gcov|mismatch|warning:|read error at|overflow at| -[0-9]'; then
             mkdir -p "${kept%/*}"
             cp "$file" "$kept"
         elif [[ -s $kept ]]; then
