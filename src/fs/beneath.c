@@ -85,7 +85,7 @@ static int step_into(struct walk *walk, const char *name)
         return err;
     int added = snprintf(walk->reached + size, sizeof walk->reached - size, "%s%s", size ? "/" : "",
                          name);
-    return added < 0 || (size_t)added >= sizeof walk->reached - size ? -ENAMETOOLONG : 0;
+    return (size_t)added >= sizeof walk->reached - size ? -ENAMETOOLONG : 0;
 }
 
 /* If `name` is a link, put its target in front of what is pending. Returns whether it is, or
@@ -103,7 +103,7 @@ static int expand(struct walk *walk, const char *name)
     if (++walk->links > LINKS_MAX)
         return -ELOOP;
     size = snprintf(joined, sizeof joined, "%s%s", target, walk->pending);
-    if (size < 0 || (size_t)size >= sizeof walk->pending)
+    if ((size_t)size >= sizeof walk->pending)
         return -ENAMETOOLONG;
     memcpy(walk->pending, joined, (size_t)size + 1);
     return 1;

@@ -26,7 +26,7 @@ struct host_root {
 
 static int refuse(struct uhyve_error *error, int err, const char *host, const char *why)
 {
-    return error_set(error, UHYVE_STATUS_FAILED, err, "cannot map '%s' into the guest: %s (%s)",
+    return error_set(error, UHYVE_STATUS_FAILED, err, "cannot map '%.500s' into the guest: %s (%s)",
                      host, why, error_remedy(err, "check the path and its permissions"));
 }
 

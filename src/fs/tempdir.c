@@ -25,7 +25,7 @@
 static int refuse(struct uhyve_error *error, int err, const char *path, const char *why)
 {
     return error_set(error, UHYVE_STATUS_FAILED, err,
-                     "cannot keep temporary files in '%s': %s (%s)", path, why,
+                     "cannot keep temporary files in '%.500s': %s (%s)", path, why,
                      error_remedy(err, "choose another place with --tempdir"));
 }
 
@@ -98,7 +98,7 @@ static int open_default(struct tempdir *dir, const struct tempdir_options *optio
     if (!base || !*base)
         base = "/tmp";
     int size = snprintf(path, sizeof path, "%s/" PREFIX "%u", base, (unsigned)options->uid);
-    if (size < 0 || (size_t)size >= sizeof path)
+    if ((size_t)size >= sizeof path)
         return refuse(error, ENAMETOOLONG, base, strerror(ENAMETOOLONG));
     int fd = -EAGAIN;
     for (unsigned i = 0; i < TRIES && fd == -EAGAIN; i++) {

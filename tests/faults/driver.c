@@ -3,7 +3,6 @@
  * tests/faults/run for the command line of people.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <regex.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,12 +18,6 @@
 #define SITES        (1u << 16) /* hash table */
 #define TRIES        3
 #define SHOWN        60 /* findings of one case that are printed */
-
-enum level {
-    EACH_SITE, /* each place that calls, once */
-    EACH_CALL, /* every call with the first of its faults, interrupted, and short */
-    EVERYTHING /* every call with all its faults, and those after it failing too */
-};
 
 struct job {
     struct plan plan;
@@ -44,8 +37,7 @@ struct board {
     struct finding findings[FINDINGS_MAX];
 };
 
-static struct settings settings = {.limit_ms = 10000, .workers = 2};
-static enum level level = EACH_SITE;
+static struct settings settings = {.limit_ms = 10000, .workers = 2, .level = EACH_SITE};
 static struct job *jobs;
 static size_t job_count, job_room;
 static uint64_t seen[SITES];
@@ -94,17 +86,18 @@ static void add_jobs_of(const struct fault_case *kind, bool engine,
         symbols_find(session_program(&settings, kind, engine), records[i].address, &place);
         const int32_t *faults = fault_choices(engine, &records[i]);
         uint64_t site = records[i].site + engine;
-        if (level == EACH_SITE && !note_site(site | 1))
+        if (settings.level == EACH_SITE && !note_site(site | 1))
             continue;
         for (unsigned k = 0; k < 8 && faults[k]; k++) {
             struct plan plan = {.engine = engine, .at = i + 1, .fault = faults[k]};
             if (check_is_impossible(call, place.function, faults[k]))
                 continue;
-            if (level == EACH_CALL && k > 0 && faults[k] != EINTR && faults[k] != FAULT_SHORT)
+            if (settings.level == EACH_CALL && k > 0 && faults[k] != EINTR &&
+                faults[k] != FAULT_SHORT)
                 continue;
             add_job(plan, records[i].site);
             plan.sticky = true;
-            if (level == EVERYTHING && faults[k] > 0 && faults[k] != EINTR)
+            if (settings.level == EVERYTHING && faults[k] > 0 && faults[k] != EINTR)
                 add_job(plan, records[i].site);
         }
     }
@@ -181,7 +174,7 @@ static void try(struct session *run, const struct session *good, struct job *job
         check_run(good, run, &job->plan, text, sizeof text);
         /* A machine that is busy with something else gets a second chance. */
         bool slow = run->timed_out, meant = was_meant(run, job);
-        if (!slow && (meant || level != EACH_SITE)) {
+        if (!slow && (meant || settings.level != EACH_SITE)) {
             if (text[0] && meant)
                 report(run, job, text);
             again = false;
@@ -436,87 +429,15 @@ static void list_cases(void)
         puts(cases[i].name);
 }
 
-/* Returns '1' for one run, 'L' for the list, 0 for all of `*only`, '?' for a mistake. */
-static int read_options(int argc, char **argv, const char **only)
-{
-    static const struct option options[] = {
-        {"uhyve", required_argument, NULL, 'u'},  {"image-tool", required_argument, NULL, 'i'},
-        {"engine", required_argument, NULL, 'e'}, {"guests", required_argument, NULL, 'g'},
-        {"work", required_argument, NULL, 'w'},   {"tolerated", required_argument, NULL, 't'},
-        {"kvm", no_argument, NULL, 'k'},          {"general-registers", no_argument, NULL, 'r'},
-        {"limit", required_argument, NULL, 'l'},  {"workers", required_argument, NULL, 'j'},
-        {"calls", no_argument, NULL, 'c'},        {"all", no_argument, NULL, 'a'},
-        {"only", required_argument, NULL, 'f'},   {"one", no_argument, NULL, '1'},
-        {"list", no_argument, NULL, 'L'},         {0}};
-    int mode = 0;
-
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
-        switch (option) {
-        case 'u':
-            settings.uhyve = optarg;
-            break;
-        case 'i':
-            settings.image_tool = optarg;
-            break;
-        case 'e':
-            settings.engine = optarg;
-            break;
-        case 'g':
-            settings.guests = optarg;
-            break;
-        case 'w':
-            settings.work = optarg;
-            break;
-        case 't':
-            check_load_tolerated(optarg);
-            break;
-        case 'k':
-            settings.kvm = true;
-            break;
-        case 'r':
-            settings.general_registers = true;
-            break;
-        case 'l':
-            settings.limit_ms = (unsigned)atoi(optarg) * 1000;
-            break;
-        case 'j':
-            settings.workers = (unsigned)atoi(optarg);
-            break;
-        case 'c':
-            level = EACH_CALL;
-            break;
-        case 'a':
-            level = EVERYTHING;
-            break;
-        case 'f':
-            *only = optarg;
-            break;
-        case '1':
-        case 'L':
-            mode = option;
-            break;
-        default:
-            return '?';
-        }
-    if (mode != 'L' &&
-        (!settings.uhyve || !settings.image_tool || !settings.engine || !settings.guests ||
-         !settings.work || settings.workers < 1 || settings.workers > 64)) {
-        fprintf(stderr, "fault-driver: not enough arguments; see tests/faults/run\n");
-        return '?';
-    }
-    return mode;
-}
-
 int main(int argc, char **argv)
 {
     struct session session;
-    const char *only = NULL;
     char directory[300];
 
-    int mode = read_options(argc, argv, &only);
-    if (mode == '?')
+    enum mode mode = options_read(argc, argv, &settings);
+    if (mode == MISTAKEN)
         return 2;
-    if (mode == 'L') {
+    if (mode == LIST_CASES) {
         list_cases();
         return 0;
     }
@@ -529,8 +450,8 @@ int main(int argc, char **argv)
     }
     settings.tap = tap_make();
     make_images(&session);
-    if (mode == '1')
+    if (mode == RUN_ONE)
         return run_one(&session, argv + optind, argc - optind);
-    run_all(&session, only);
+    run_all(&session, settings.only);
     return failures != 0;
 }

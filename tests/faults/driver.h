@@ -48,6 +48,14 @@ extern const struct fault_case cases[];
 extern const size_t case_count;
 
 /* What is asked for on the command line; paths are absolute. */
+enum level {
+    EACH_SITE, /* each place that calls, once */
+    EACH_CALL, /* every call with the first of its faults, interrupted, and short */
+    EVERYTHING /* every call with all its faults, and those after it failing too */
+};
+
+enum mode { RUN_ALL, RUN_ONE, LIST_CASES, MISTAKEN };
+
 struct settings {
     const char *uhyve, *image_tool, *engine, *guests, *work, *tolerated;
     bool kvm, general_registers; /* KVM: usable; without SSE */
@@ -55,6 +63,8 @@ struct settings {
     bool sanitized;
     unsigned limit_ms;
     unsigned workers;
+    enum level level;
+    const char *only; /* cases that match this pattern; NULL: all */
 };
 
 /* What is to fail: the n-th call of this stream, 0 for none. */
@@ -86,6 +96,10 @@ struct session {
     struct seen_file files[FILES_MAX];
     size_t file_count;
 };
+
+/* options.c: the command line, with a message if there is a mistake. What is to be done; the words
+ * after the options are from optind on. */
+enum mode options_read(int argc, char **argv, struct settings *settings);
 
 /* session.c */
 int session_open(struct session *session, const struct settings *settings, const char *directory);

@@ -137,10 +137,10 @@ result() {
     expect_stdout_line '^/uhyve,mounts/mounts=/other,/testdir1,/testdir3/subdir1/subdir2$'
     expect_no_stderr
     run_uhyve "$(guest bootinfo-v2)"
-    ! grep -aq uhyve,mounts stdout
+    ! grep -aq uhyve,mounts stdout || return 1
     run_uhyve --file-mapping dir:/tmp --file-mapping dir/file:/file "$(guest bootinfo-v2)"
     expect_status 0
-    ! grep -aq uhyve,mounts stdout
+    ! grep -aq uhyve,mounts stdout || return 1
     expect_stderr_line "^uhyve: warning: '/tmp' is mapped, but programs .* cannot reach it"
     expect_stderr_line "^uhyve: warning: '/file' is mapped, but programs .* cannot reach it"
 }

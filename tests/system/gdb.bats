@@ -349,7 +349,7 @@ await() {
     debug "shell gdb -nx -batch -ex 'target remote 127.0.0.1:$port' >second 2>&1 </dev/null" kill
     finish
     cat second
-    ! grep -q 'Thread\|0x' second
+    ! grep -q 'Thread\|0x' second || return 1
     expect_stderr_line 'a second debugger was turned away'
 }
 

@@ -56,7 +56,7 @@ values() {
     [[ $(values NoNewPrivs) == 1 ]]
     [[ $(values Seccomp) == 2 ]]
     for child in $(pgrep -P "$vmm"); do # the engine of the accelerator 'direct'
-        ! grep -E '^Cap(Prm|Eff):.*[1-9a-f]' "/proc/$child/status"
+        ! grep -E '^Cap(Prm|Eff):.*[1-9a-f]' "/proc/$child/status" || return 1
     done
 }
 
@@ -111,7 +111,7 @@ values() {
     start spin-forever-v2
     exec 7<&- 9<&-
     run ls -l "/proc/$vmm/fd"
-    ! grep -F isolation.bats <<<"$output"
+    ! grep -F isolation.bats <<<"$output" || return 1
     ((EUID != 0)) || grep -F "$(guest spin-forever-v2)" <<<"$output"
     # ... but can be the image.
     exec 7<"$(guest hello-v2)"
@@ -215,7 +215,7 @@ compromised() {
         (cd "$place" && find . -type f -name '*file*' -o -name '*neighbour*' -o -name new | sort) >found
         [[ $(tr '\n' ' ' <found) == "./mapped/file ./outside/file ./readonly/file ./readonly/file.spare \
 ./single/file ./single/neighbour ./single/neighbour.spare " ]]
-        ! grep -rLx content "$place"/{mapped,outside,readonly,single} | grep .
+        ! grep -rLx content "$place"/{mapped,outside,readonly,single} | grep . || return 1
     fi
     rm -rf "$place"
 }

@@ -63,10 +63,10 @@ closed=("<&-" ">&-" "2>&-" "<&- >&-" "<&- 2>&-" ">&- 2>&-" "<&- >&- 2>&-")
         [[ $(<out/new) == mine ]]
         [[ ! -s single ]]
         [[ ! -s out/core ]]
-        ! grep -vaE '^ *[0-9]+\.[0-9]{6} (cpu|net)' out/trace
+        ! grep -vaE '^ *[0-9]+\.[0-9]{6} (cpu|net)' out/trace || return 1
         head -n 1 out/profile | grep -q '^Profile: '
-        ! grep -aE 'uhyve:|^one|two$' out/profile
-        [[ ! -e out/capture ]] || ! grep -aE 'uhyve|one|two' out/capture
+        ! grep -aE 'uhyve:|^one|two$' out/profile || return 1
+        [[ ! -e out/capture ]] || ! grep -aE 'uhyve|one|two' out/capture || return 1
         # What is open gets everything.
         [[ $how == *' >'* || $how == '>'* ]] || grep -q '^onewrite 1 one = 3$' stdout
         [[ $how == *'2>'* ]] || grep -q '^uhyve: using the accelerator' stderr

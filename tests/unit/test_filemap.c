@@ -132,13 +132,31 @@ static void names_are_given_once(void **state)
 static void host_names_must_be_possible(void **state)
 {
     struct fixture *fixture = *state;
-    static const char *const bad[] = {"none/file", "none/none/file", "", "file/x", "dir/none/.."};
+    static const char *const bad[] = {"none/file", "none/none/file", "",
+                                      "file/x",    "dir/none/.",     "dir/none/.."};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_true(add(fixture, bad[i], "/x") < 0);
         assert_int_equal(fixture->error.status, UHYVE_STATUS_FAILED);
         assert_int_equal(kind_of(fixture, "x", NULL), FILEMAP_MISSING);
     }
     assert_non_null(strstr(fixture->error.message, "dir/none/.."));
+    char longer[5000] = "none/";
+    memset(longer + 5, 'x', sizeof longer - 6);
+    for (size_t i = 100; i < sizeof longer; i += 100)
+        longer[i] = '/';
+    assert_true(add(fixture, longer, "/x") < 0);
+    assert_non_null(strstr(fixture->error.message, "'none/xxx"));
+    assert_non_null(strstr(fixture->error.message, strerror(ENAMETOOLONG)));
+    memset(longer + 7, '/', sizeof longer - 8); /* short but for the slashes at its end */
+    memcpy(longer, "missing", 7);
+    assert_int_equal(add(fixture, longer, "/slashes"), 0);
+    assert_int_equal(add(fixture, "/none-such.uhyve", "/top"), 0);
+    struct host_root_view view;
+    size_t position = 0;
+    assert_true(filemap_next_root(fixture->map, &position, &view));
+    assert_true(filemap_next_root(fixture->map, &position, &view));
+    assert_string_equal(view.path, "/none-such.uhyve");
+    assert_string_equal(view.name, "none-such.uhyve");
     assert_int_equal(symlink("nowhere", "dangling"), 0);
     assert_int_equal(add(fixture, "dangling", "/dangling"), 0);
     assert_int_equal(add(fixture, "./dir/../missing/", "/missing"), 0);

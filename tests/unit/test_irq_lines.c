@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 /* What the guest can be asked for, by the answer to an IN from PORT_COMMAND. */
@@ -103,6 +104,7 @@ struct context {
     struct machine machine;
     unsigned interrupts[256];
     uint32_t index, value;
+    sem_t ready; /* vCPU 1 accepts interrupts */
 };
 
 static struct context context;
@@ -311,6 +313,7 @@ static void *run_second(void *argument)
 
     machine_create_vcpu(&context.machine, 1);
     memcpy(wait_for_request(1, &exit), &command, 4);
+    sem_post(&context.ready);
     wait_for_request(1, &exit);
     return NULL;
 }
@@ -322,10 +325,14 @@ static void the_entry_names_the_cpu(void **state)
 
     write_ioapic(0x10 + 2 * LINE + 1, 1 << 24);
     program_level();
+    sem_init(&context.ready, 0, 0);
     assert_int_equal(pthread_create(&thread, NULL, run_second, NULL), 0);
+    while (sem_wait(&context.ready) != 0)
+        ;
     usleep(20000);
     set_line(true);
     pthread_join(thread, NULL);
+    sem_destroy(&context.ready);
     assert_int_equal(taken(), 1);
     assert_int_equal(take(), 0);
 }

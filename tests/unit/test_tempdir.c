@@ -111,6 +111,19 @@ static void a_place_can_be_given(void **state)
     assert_int_equal(fixture->error.status, UHYVE_STATUS_FAILED);
 }
 
+static void a_place_can_be_too_long(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tempdir dir;
+    char longer[5000] = "/tmp/";
+
+    memset(longer + 5, 'x', sizeof longer - 6);
+    setenv("TMPDIR", longer, 1);
+    assert_int_equal(create(fixture, &dir), -ENAMETOOLONG);
+    assert_non_null(strstr(fixture->error.message, strerror(ENAMETOOLONG)));
+    assert_int_equal(fixture->error.status, UHYVE_STATUS_FAILED);
+}
+
 /* In /tmp anybody can have made it. */
 static void a_shared_directory_must_be_ours(void **state)
 {
@@ -242,9 +255,13 @@ static void files_go_with_their_last_reference(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(directories_are_private),         TEST(a_place_can_be_given),
-        TEST(a_shared_directory_must_be_ours), TEST(unfinished_directories_are_removed),
-        TEST(stale_directories_are_removed),   TEST(files_go_with_their_last_reference),
+        TEST(directories_are_private),
+        TEST(a_place_can_be_given),
+        TEST(a_place_can_be_too_long),
+        TEST(a_shared_directory_must_be_ours),
+        TEST(unfinished_directories_are_removed),
+        TEST(stale_directories_are_removed),
+        TEST(files_go_with_their_last_reference),
     };
     return cmocka_run_group_tests_name("tempdir", tests, NULL, NULL);
 }

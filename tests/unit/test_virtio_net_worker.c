@@ -37,6 +37,7 @@ static int start(void **state)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
         return -1;
     peer = fds[1];
+    setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &(int){2 * FRAME_SIZE}, sizeof(int));
     setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 20},
                sizeof(struct timeval));
     backend.ops = &socket_ops;

@@ -148,9 +148,9 @@ int direct_vcpu_set_debug(struct accel_vcpu *vcpu, const struct accel_debug *deb
     vcpu->debug = *debug;
     for (unsigned i = 0; i < ACCEL_HARDWARE_BREAKPOINTS; i++) {
         const struct accel_hardware_breakpoint *slot = &debug->slot[i];
-        /* First told, then inserted: another vCPU that meets the trap looks whose it is. */
+        /* First told, then inserted: another vCPU that meets the trap looks whose it is. The store
+         * of the trap is atomic, so that this one cannot come after it. */
         shared->slot[i] = (struct direct_breakpoint){slot->address, slot->kind, slot->size};
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
         done = acquire(vcpu, i) && done;
     }
     shared->enabled = debug->enabled;

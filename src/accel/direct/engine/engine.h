@@ -31,6 +31,7 @@
 #define ENGINE_ENGINE_H
 
 #include "accel/direct/shared.h"
+#include "util/attempts.h"
 
 /* Guest-visible bits of RFLAGS that the processor holds while the guest runs; all others (IF, IOPL,
  * NT, AC, ID) are virtual. */
@@ -124,7 +125,8 @@ struct cpu {
     bool device_reached; /* set by accesses to addresses without memory */
     bool flags_restored; /* POPF or IRET has enabled interrupts; see trap.c about CR0.TS */
 
-    uint64_t halt_spin;   /* TSC ticks: as long as the next HLT waits actively */
+    uint64_t halt_spin; /* TSC ticks: as long as the next HLT waits actively */
+    struct attempts halt_attempts;
     int32_t timer;        /* the host's timer */
     uint64_t timer_armed; /* TSC at which it fires; 0: it does not */
 

@@ -12,6 +12,11 @@
 #define SPIN_LOOP     16
 #define SPIN_SLEEP_US 50
 
+/* A vCPU that waits actively lets others have its host CPU now and then, microseconds apart. If
+ * somebody has it for longer than this, it is not free to be waited on. */
+#define PAUSES_TO_YIELD 64
+#define OTHERS_US       10
+
 struct interval_timer {
     struct __kernel_timespec interval, value;
 };
@@ -49,15 +54,30 @@ void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
 
 bool wait_actively(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
 {
+    const uint32_t *current = &cpu->shared->sequence;
     uint64_t end = rdtsc() + cpu->halt_spin;
+    bool others = false;
 
+    if (!cpu->halt_spin || !attempts_due(&cpu->halt_attempts))
+        return false;
     end = deadline && deadline < end ? deadline : end;
-    while (__atomic_load_n(&cpu->shared->sequence, __ATOMIC_SEQ_CST) == sequence) {
-        if (rdtsc() >= end)
+    for (unsigned i = 1; __atomic_load_n(current, __ATOMIC_SEQ_CST) == sequence && !others; i++) {
+        uint64_t now = rdtsc();
+        if (now >= end)
             return end == deadline;
         __asm__ volatile("pause");
+        if (i % PAUSES_TO_YIELD == 0) {
+            sys_sched_yield();
+            others = rdtsc() - now > microseconds(OTHERS_US);
+        }
     }
-    return true;
+    /* Those who had the CPU in between may have been the ones waited for. */
+    bool worked = __atomic_load_n(current, __ATOMIC_SEQ_CST) != sequence;
+    if (worked)
+        attempts_worked(&cpu->halt_attempts);
+    else
+        attempts_failed(&cpu->halt_attempts);
+    return worked;
 }
 
 void wait_note_halt(struct cpu *cpu, uint64_t ticks)
