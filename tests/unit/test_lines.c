@@ -150,24 +150,9 @@ static uint8_t *make_unit_5(unsigned columns, unsigned length, size_t *size)
     memcpy(end, files, sizeof files);
     end += sizeof files;
     const size_t tables_size = (size_t)(end - tables);
-    const uint8_t header[] = {(uint8_t)(14 + tables_size + sizeof program),
-                              0,
-                              0,
-                              0,
-                              5,
-                              0,
-                              8,
-                              0,
-                              (uint8_t)(length ? length : 6 + tables_size),
-                              0,
-                              0,
-                              0,
-                              1,
-                              1,
-                              1,
-                              0 /* line base */,
-                              1 /* range */,
-                              1 /* opcodes */};
+    uint8_t header[] = {0, 0, 0, 0, 5, 0, 8, 0, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1};
+    header[0] = (uint8_t)(sizeof header - 4 + tables_size + sizeof program);
+    header[8] = (uint8_t)(length ? length : 6 + tables_size);
     uint8_t *section;
     uint8_t *file = file_with_section(".debug_line", sizeof header + tables_size + sizeof program,
                                       &section, size);
