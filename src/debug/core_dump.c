@@ -61,14 +61,16 @@ static void add_page(struct map *map, gva_t gva, gpa_t gpa, uint64_t size, uint3
         last->size += size;
         return;
     }
+    if (map->count == SEGMENTS_MAX) {
+        map->full = true;
+        return;
+    }
     if (map->count == map->capacity) {
         size_t capacity = map->capacity ? map->capacity * 2 : 64;
-        struct segment *larger = map->count < SEGMENTS_MAX
-                                     ? realloc(map->segments, capacity * sizeof *larger)
-                                     : NULL;
+        struct segment *larger = realloc(map->segments, capacity * sizeof *larger);
         if (!larger) {
             map->full = true;
-            map->failed = map->count < SEGMENTS_MAX;
+            map->failed = true;
             return;
         }
         map->segments = larger;

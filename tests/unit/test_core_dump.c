@@ -29,17 +29,22 @@ static uint64_t entry(unsigned page, uint64_t flags)
 }
 
 /* Returns the descriptor of the file. */
-static int dump(int *err)
+static int dump_ram(const struct ram *of, int *err)
 {
     struct x86_state states[2] = {{.rip = 0x1234, .cr3 = BASE}, {.rip = 0x5678, .cr3 = BASE}};
     static uint8_t xsave[1024];
     const struct core_cpu cpus[] = {{1, &states[1], NULL, 0}, {0, &states[0], xsave, sizeof xsave}};
     const struct core_dump core = {
-        .ram = &ram, .cpus = cpus, .cpu_count = 2, .signal = 11, .name = "image", .entry = 0x4711};
+        .ram = of, .cpus = cpus, .cpu_count = 2, .signal = 11, .name = "image", .entry = 0x4711};
     int fd = memfd_create("core", MFD_CLOEXEC);
 
     *err = core_dump_write(&core, fd);
     return fd;
+}
+
+static int dump(int *err)
+{
+    return dump_ram(&ram, err);
 }
 
 static Elf64_Phdr program[32];
@@ -120,6 +125,41 @@ static void endless_tables(void **state)
     close(fd);
 }
 
+/* The same with pages that are not memory: looking at all would take hours. */
+static void endless_tables_without_memory(void **state)
+{
+    int err;
+    memset(memory, 0, sizeof memory);
+    for (unsigned page = 0; page < 4; page++)
+        for (unsigned i = 0; i < 512; i++)
+            table(page)[i] = page < 3 ? entry(page + 1, 0) : 0xfff000 | X86_PTE_PRESENT;
+    int fd = dump(&err);
+    assert_int_equal(err, 0);
+    assert_int_equal(read_headers(fd), 1);
+    close(fd);
+}
+
+/* More pages that do not follow each other than a file can have program headers. */
+static void very_many_segments(void **state)
+{
+    int err;
+    struct ram large = {.base = BASE, .size = UINT64_C(128) << 20};
+    large.host = mmap(NULL, large.size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_ptr_not_equal(large.host, MAP_FAILED);
+    for (unsigned i = 0; i < 512; i++) {
+        for (unsigned page = 0; page < 3; page++)
+            ((uint64_t *)(void *)large.host)[512 * page + i] = entry(page + 1, 0);
+        ((uint64_t *)(void *)large.host)[512 * 3 + i] = entry(10 + i % 2 * 5, 0);
+    }
+    int fd = dump_ram(&large, &err);
+    assert_int_equal(err, 0);
+    assert_int_equal(read_headers(fd), 1 + 20000);
+    assert_int_equal(program[31].p_filesz, 4096);
+    close(fd);
+    munmap(large.host, large.size);
+}
+
 static void no_tables(void **state)
 {
     int err;
@@ -145,6 +185,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mapped_memory),
         cmocka_unit_test(endless_tables),
+        cmocka_unit_test(endless_tables_without_memory),
+        cmocka_unit_test(very_many_segments),
         cmocka_unit_test(no_tables),
         cmocka_unit_test(a_file_that_cannot_be_written),
     };

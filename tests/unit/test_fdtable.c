@@ -6,6 +6,24 @@
 
 #include "fs/fdtable.h"
 
+/* The linker gives us the table's calls of open_file_hold (--wrap). */
+struct open_file *__real_open_file_hold(struct open_file *file);
+struct open_file *__wrap_open_file_hold(struct open_file *file);
+
+static struct fdtable *watched;
+static unsigned held_locked, held_unlocked;
+
+struct open_file *__wrap_open_file_hold(struct open_file *file)
+{
+    if (watched && pthread_mutex_trylock(&watched->lock) == 0) {
+        held_unlocked++;
+        pthread_mutex_unlock(&watched->lock);
+    } else if (watched) {
+        held_locked++;
+    }
+    return __real_open_file_hold(file);
+}
+
 static struct open_file *make_file(void)
 {
     struct open_file *file;
@@ -171,12 +189,31 @@ static void what_is_in_use_is_kept(void **state)
     }
 }
 
+/* Without the lock the file could go between its being found and held. */
+static void the_lock_is_held_until_the_file_is(void **state)
+{
+    struct fdtable table;
+
+    fdtable_init(&table, 10);
+    int32_t number = add(&table);
+    watched = &table;
+    open_file_release(fdtable_get(&table, number));
+    watched = NULL;
+    assert_int_equal(held_locked, 1);
+    assert_int_equal(held_unlocked, 0);
+    fdtable_destroy(&table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_are_given_once), cmocka_unit_test(only_what_is_there_is_found),
-        cmocka_unit_test(promises_count),         cmocka_unit_test(numbers_run_out),
-        cmocka_unit_test(many_threads),           cmocka_unit_test(what_is_in_use_is_kept),
+        cmocka_unit_test(numbers_are_given_once),
+        cmocka_unit_test(only_what_is_there_is_found),
+        cmocka_unit_test(promises_count),
+        cmocka_unit_test(numbers_run_out),
+        cmocka_unit_test(many_threads),
+        cmocka_unit_test(what_is_in_use_is_kept),
+        cmocka_unit_test(the_lock_is_held_until_the_file_is),
     };
     return cmocka_run_group_tests_name("fdtable", tests, NULL, NULL);
 }

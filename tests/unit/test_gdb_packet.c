@@ -38,6 +38,7 @@ static void checksums_are_checked(void **state)
     assert_string_equal(parser.data, "g");
     assert_int_equal(FEED("$g#x7"), PACKET_BAD);
     assert_int_equal(FEED("$g#6x"), PACKET_BAD);
+    assert_int_equal(FEED("$zw#x1"), PACKET_BAD); /* the sum is f1 */
 }
 
 static void escapes_are_undone(void **state)

@@ -107,13 +107,95 @@ static void sections(void **state)
     free(image);
 }
 
+/* What the headers say of a section must be within the file. */
+static void sections_outside_of_the_file(void **state)
+{
+    uint8_t *section;
+    size_t size;
+    uint8_t *file = file_with_section(".text", 64, &section, &size);
+    Elf64_Ehdr *header = (Elf64_Ehdr *)(void *)file;
+    Elf64_Shdr *entries = (Elf64_Shdr *)(void *)(file + sizeof *header);
+
+    assert_ptr_equal(section_find(file, size, ".text").data, section);
+    entries[1].sh_size++;
+    assert_null(section_find(file, size, ".text").data);
+    entries[1].sh_size--;
+    entries[1].sh_offset = UINT64_MAX;
+    assert_null(section_find(file, size, ".text").data);
+    entries[1].sh_offset = size - 64;
+    entries[0].sh_size = size - entries[0].sh_offset;
+    assert_non_null(section_find(file, size, ".text").data);
+    entries[0].sh_size++;
+    assert_null(section_find(file, size, ".text").data);
+    entries[0].sh_size = 7;
+    /* The names behind the last section. */
+    entries[2] = entries[0];
+    header->e_shstrndx = 2;
+    assert_null(section_find(file, size, ".text").data);
+    free(file);
+}
+
+/* A unit of version 5 whose directories have `columns`, and whose only file is "\1", which does
+ * nothing where it is taken for instructions; `length` is the header's, 0 for the right one. */
+static uint8_t *make_unit_5(unsigned columns, unsigned length, size_t *size)
+{
+    uint8_t tables[128] = {(uint8_t)columns}, *end = tables + 1;
+    static const uint8_t files[] = {0 /* directories */, 1, 1, 8 /* a path, here */, 2, 0, 1, 0};
+    static const uint8_t program[] = {0, 9, 2, 0, 0x10, 0, 0, 0, 0, 0, 0, 1, 65, 0, 1, 1};
+
+    for (unsigned i = 0; i < columns; i++) {
+        *end++ = 2;
+        *end++ = 11; /* one byte */
+    }
+    memcpy(end, files, sizeof files);
+    end += sizeof files;
+    const size_t tables_size = (size_t)(end - tables);
+    uint8_t header[] = {0, 0, 0, 0, 5, 0, 8, 0, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1};
+    header[0] = (uint8_t)(sizeof header - 4 + tables_size + sizeof program);
+    header[8] = (uint8_t)(length ? length : 6 + tables_size);
+    uint8_t *section;
+    uint8_t *file = file_with_section(".debug_line", sizeof header + tables_size + sizeof program,
+                                      &section, size);
+    memcpy(section, header, sizeof header);
+    memcpy(section + sizeof header, tables, tables_size);
+    memcpy(section + sizeof header + tables_size, program, sizeof program);
+    return file;
+}
+
+static void tables_have_few_columns(void **state)
+{
+    for (unsigned columns = 16; columns <= 17; columns++) {
+        struct line_place place = {.address = 0x1008};
+        size_t size;
+        uint8_t *file = make_unit_5(columns, 0, &size);
+        lines_find(file, size, &place, 1);
+        assert_int_equal(place.line, 1);
+        assert_string_equal(place.file, columns == 16 ? "?" : "");
+        free(file);
+    }
+}
+
+/* A header that ends before its tables begin. */
+static void tables_are_in_the_header(void **state)
+{
+    struct line_place place = {.address = 0x1008};
+    size_t size;
+    uint8_t *file = make_unit_5(1, 5, &size);
+    lines_find(file, size, &place, 1);
+    assert_int_equal(place.line, 0);
+    free(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_functions),
         cmocka_unit_test(broken_tables),
         cmocka_unit_test(large_tables_are_not_used),
+        cmocka_unit_test(tables_have_few_columns),
+        cmocka_unit_test(tables_are_in_the_header),
         cmocka_unit_test(sections),
+        cmocka_unit_test(sections_outside_of_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

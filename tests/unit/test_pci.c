@@ -136,6 +136,9 @@ static void the_address_is_latched(void **state)
     out(0xcf8, 2, 0);
     assert_int_equal(in(0xcf8, 4), ENABLE | 0x34);
     assert_int_equal(in(0xcf9, 1), 0xff);
+    /* The lowest two bits have no meaning. */
+    out(0xcf8, 4, ENABLE | 3);
+    assert_int_equal(in(0xcfc, 2), 0x1af4);
     /* Across the end of the ports. */
     assert_int_equal(in(0xcff, 2), 0xffff);
 }

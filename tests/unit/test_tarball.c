@@ -190,14 +190,18 @@ static void long_names_are_understood(void **state)
     assert_file(name, "gnu");
     assert_file("some/prefix/base", "ustar");
 
-    clear(NULL);
-    char *longer = malloc(5000);
-    memset(longer, 'n', 5000);
-    tar_add_header(&tar, "././@LongLink", 'L', 5000);
-    tar_add_content(&tar, longer, 5000);
-    tar_add(&tar, "nnnn", '0', "gnu");
-    tar_end(&tar);
-    free(longer);
+    char longer[4097];
+    for (size_t size = 4096; size <= 4097; size++) { /* with the terminator */
+        clear(NULL);
+        memset(longer, 'n', sizeof longer);
+        longer[size - 1] = '\0';
+        tar_add_header(&tar, "././@LongLink", 'L', size);
+        tar_add_content(&tar, longer, size);
+        tar_add(&tar, "nnnn", '0', "gnu");
+        tar_end(&tar);
+        if (size == 4096)
+            assert_read(1);
+    }
     assert_refused(LIMIT, "more than 4095 bytes");
 }
 
@@ -248,6 +252,16 @@ static void sparse_bombs_are_refused(void **state)
     clear(NULL);
     add_sparse("00000000310"); /* 200: only one of them */
     assert_refused(LIMIT, "lies outside");
+}
+
+static void all_files_together_are_limited(void **state)
+{
+    tar_add(&tar, "a", '0', "12345");
+    tar_add(&tar, "b", '0', "");
+    tar_add(&tar, "c", '0', "12345");
+    tar_end(&tar);
+    assert_int_equal(read_tar(10), 0);
+    assert_refused(9, "--limit-image");
 }
 
 static void every_cut_is_noticed(void **state)
@@ -375,6 +389,7 @@ int main(void)
         cmocka_unit_test_teardown(pax_names_keep_their_bytes, clear),
         cmocka_unit_test_teardown(sparse_files_are_filled, clear),
         cmocka_unit_test_teardown(sparse_bombs_are_refused, clear),
+        cmocka_unit_test_teardown(all_files_together_are_limited, clear),
         cmocka_unit_test_teardown(every_cut_is_noticed, clear),
         cmocka_unit_test_teardown(a_header_without_its_file_is_noticed, clear),
         cmocka_unit_test_teardown(names_of_no_file, clear),

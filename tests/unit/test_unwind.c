@@ -99,13 +99,15 @@ static void broken_files(void **state)
     free(image);
 }
 
-/* One function at 0x1000, whose frame is the return address alone. */
-static size_t make_table(uint8_t *table, const char *augmentation)
+/* One function at 0x1000, whose frame is the return address alone; `more` are further rules. */
+static size_t make_table(uint8_t *table, const char *augmentation, const void *more,
+                         size_t more_size)
 {
     static const uint8_t common[] = {1, 0x78, 16, 1, 0 /* pointers are absolute */};
     static const uint8_t rules[] = {0x0c, 7, 8, 0x90, 1}; /* CFA is RSP + 8, RA below */
     size_t text = strlen(augmentation) + 1;
-    uint32_t size = (uint32_t)(4 + 1 + text + sizeof common + sizeof rules), rest = 4 + 8 + 8 + 1;
+    uint32_t size = (uint32_t)(4 + 1 + text + sizeof common + sizeof rules + more_size);
+    uint32_t rest = 4 + 8 + 8 + 1;
     uint8_t *at = table;
 
     memcpy(at, &size, 4);
@@ -114,6 +116,7 @@ static size_t make_table(uint8_t *table, const char *augmentation)
     memcpy(at + 9, augmentation, text);
     memcpy(at + 9 + text, common, sizeof common);
     memcpy(at + 9 + text + sizeof common, rules, sizeof rules);
+    memcpy(at + 9 + text + sizeof common + sizeof rules, more, more_size);
     at += 4 + size;
     uint32_t back = (uint32_t)(at + 4 - table);
     uint64_t start = 0x1000, length = 0x100;
@@ -125,16 +128,49 @@ static size_t make_table(uint8_t *table, const char *augmentation)
     return (size_t)(at + 4 + rest - table);
 }
 
-static bool steps(const char *augmentation)
+static bool steps_by(const char *augmentation, const void *more, size_t more_size)
 {
     static const uint64_t stack = 0x1234;
     uint8_t table[200];
-    struct unwind_tables made = {.eh_frame = {table, make_table(table, augmentation), 0}};
+    struct unwind_tables made = {
+        .eh_frame = {table, make_table(table, augmentation, more, more_size), 0}};
     struct unwind_registers at = {.known = 1u << UNWIND_RSP};
 
     at.value[UNWIND_RSP] = (uintptr_t)&stack;
     return unwind_step(&made, 0x1080, &at, read_own, NULL) && at.value[UNWIND_RA] == stack &&
            at.value[UNWIND_RSP] == (uintptr_t)&stack + 8;
+}
+
+static bool steps(const char *augmentation)
+{
+    return steps_by(augmentation, "", 0);
+}
+
+static bool steps_with(const char *rules, size_t size)
+{
+    return steps_by("zR", rules, size);
+}
+
+#define STEPS_WITH(rules) steps_with(rules, sizeof(rules) - 1)
+
+static void states_are_remembered_within_limits(void **state)
+{
+    assert_true(STEPS_WITH("\x0a\x0b"));
+    assert_false(STEPS_WITH("\x0b"));
+    assert_false(STEPS_WITH("\x0a\x0b\x0b"));
+    assert_true(STEPS_WITH("\x0a\x0a\x0a\x0a\x0a\x0a\x0a\x0a"));
+    assert_false(STEPS_WITH("\x0a\x0a\x0a\x0a\x0a\x0a\x0a\x0a\x0a"));
+}
+
+/* There are rules for columns 0 to 16; those for others change nothing. */
+static void other_columns_are_left_alone(void **state)
+{
+    assert_true(STEPS_WITH("\x91\x01"));     /* offset of column 17 */
+    assert_true(STEPS_WITH("\x05\x11\x01")); /* the same with an opcode of its own */
+    assert_true(STEPS_WITH("\xd1"));         /* restore */
+    assert_true(STEPS_WITH("\x06\x11"));
+    assert_false(STEPS_WITH("\x0c\x11\x08")); /* the CFA by column 17 */
+    assert_false(STEPS_WITH("\x0c\x27\x08")); /* by 39: 7, if counted by 32 */
 }
 
 /* The search reads it again with each function's entry: a long one would take for ever. */
@@ -167,6 +203,8 @@ int main(void)
         cmocka_unit_test(own_functions),
         cmocka_unit_test(broken_tables),
         cmocka_unit_test(broken_files),
+        cmocka_unit_test(states_are_remembered_within_limits),
+        cmocka_unit_test(other_columns_are_left_alone),
         cmocka_unit_test(augmentations_are_short),
         cmocka_unit_test(large_tables_are_not_used),
     };

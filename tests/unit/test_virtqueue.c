@@ -84,12 +84,19 @@ static void rings_must_be_in_memory_and_aligned(void **state)
     static const struct {
         uint64_t descriptors, driver, device;
     } bad[] = {
-        {BASE + 8, BASE + 4096, BASE + 8192}, {BASE, BASE + 4097, BASE + 8192},
-        {BASE, BASE + 4096, BASE + 8194},     {BASE - 16, BASE + 4096, BASE + 8192},
-        {BASE, BASE + MEMORY, BASE + 8192},   {BASE, BASE + 4096, BASE + MEMORY - 64},
-        {BASE + MEMORY - 112, BASE, BASE},    {BASE, BASE + MEMORY - 18, BASE},
-        {UINT64_MAX - 15, BASE, BASE},        {0, 0, 0},
-        {BASE, UINT64_MAX - 1, BASE},         {BASE, BASE, UINT64_MAX - 3},
+        {BASE + 8, BASE + 4096, BASE + 8192},
+        {BASE, BASE + 4097, BASE + 8192},
+        {BASE, BASE + 4096, BASE + 8194},
+        {BASE - 16, BASE + 4096, BASE + 8192},
+        {BASE, BASE + MEMORY, BASE + 8192},
+        {BASE, BASE + 4096, BASE + MEMORY - 64},
+        {BASE + MEMORY - 112, BASE, BASE},
+        {BASE, BASE + MEMORY - 18, BASE},
+        {UINT64_MAX - 15, BASE, BASE},
+        {0, 0, 0},
+        {BASE, UINT64_MAX - 1, BASE},
+        {BASE, BASE, UINT64_MAX - 3},
+        {BASE, BASE, BASE + MEMORY - 4 - 8 * SIZE}, /* no room for the index behind the entries */
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         virtqueue_reset(&queue);
