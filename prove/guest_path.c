@@ -1,7 +1,7 @@
 /*
  * Normalising a path stays within the path and within the result's capacity.
  *
- * prove: text_is_utf8 is_component component_size last_component parent append
+ * prove: utf8_more text_is_utf8 is_component component_size last_component parent append
  *        guest_path_normalize guest_path_is_name
  * within: any terminated path, any capacity
  * assumed: the buffer has the size that the caller says
@@ -10,6 +10,11 @@
 #define __int128 long /* in a function that is not proved */
 #include "fs/guest_path.c"
 #include "util/text.c"
+
+/*@ requires \valid(low) && \valid(high) && \separated(low, high);
+    assigns *low, *high, \result \from lead;
+    ensures \result <= 3; */
+static unsigned utf8_more(unsigned char lead, unsigned char *low, unsigned char *high);
 
 /*@ requires \valid_read(text + (0 .. size - 1));
     assigns \result \from text[0 .. size - 1], size; */

@@ -40,11 +40,13 @@ field() {
         END { gsub(/^ +| +$/, "", text); gsub(/ +/, " ", text); print text }' "$2"
 }
 
-# wp FILE OPTION...: every goal is proved; what one prover does not see at once, two get more time for.
+# wp FILE OPTION...: every goal is proved. What one prover does not see at once is left to another,
+# and then to the first with more time; two at the same goal would both go on to the end.
 wp() {
     "${frama_c[@]}" "$1" -wp -wp-rte -wp-model Typed+Cast -wp-literals -wp-par 2 \
         -wp-prover cvc4 -wp-timeout 2 "${@:2}" \
-        -then -wp -wp-prover cvc4,z3 -wp-timeout 10 "${@:2}" || return
+        -then -wp -wp-prover z3 -wp-timeout 10 "${@:2}" \
+        -then -wp -wp-prover cvc4 -wp-timeout 10 "${@:2}" || return
     awk '/^\[wp\] [0-9]+ goals? scheduled$/ && !goals { goals = $2 }
         match($0, / Goal [^ ]+ : Valid/) { valid[substr($0, RSTART, RLENGTH)] = 1 }
         END { exit !(goals > 0 && length(valid) == goals) }' "$log"

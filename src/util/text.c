@@ -23,30 +23,40 @@ void text_make_ascii(char *text)
         *text = *text & 0x80 ? '?' : *text;
 }
 
+/* How many bytes follow `lead` in a sequence, 0 if it starts none; *low and *high are the bounds of
+ * the first of them. */
+static unsigned utf8_more(unsigned char lead, unsigned char *low, unsigned char *high)
+{
+    *low = 0x80;
+    *high = 0xbf;
+    if (lead >= 0xc2 && lead <= 0xdf)
+        return 1;
+    if (lead >= 0xe0 && lead <= 0xef) {
+        *low = lead == 0xe0 ? 0xa0 : 0x80;
+        *high = lead == 0xed ? 0x9f : 0xbf; /* UTF-16 surrogates */
+        return 2;
+    }
+    if (lead >= 0xf0 && lead <= 0xf4) {
+        *low = lead == 0xf0 ? 0x90 : 0x80;
+        *high = lead == 0xf4 ? 0x8f : 0xbf;
+        return 3;
+    }
+    return 0;
+}
+
 bool text_is_utf8(const char *text, size_t size)
 {
     const unsigned char *bytes = (const unsigned char *)text;
+    unsigned char low, high;
 
-    //@ loop invariant i <= size; loop assigns i; loop variant size - i;
+    //@ loop invariant i <= size; loop assigns i, low, high; loop variant size - i;
     for (size_t i = 0; i < size;) {
         unsigned char lead = bytes[i++];
         if (lead < 0x80)
             continue;
-        unsigned more;
-        unsigned char low = 0x80, high = 0xbf; /* bounds of the second byte */
-        if (lead >= 0xc2 && lead <= 0xdf) {
-            more = 1;
-        } else if (lead >= 0xe0 && lead <= 0xef) {
-            more = 2;
-            low = lead == 0xe0 ? 0xa0 : low;
-            high = lead == 0xed ? 0x9f : high; /* UTF-16 surrogates */
-        } else if (lead >= 0xf0 && lead <= 0xf4) {
-            more = 3;
-            low = lead == 0xf0 ? 0x90 : low;
-            high = lead == 0xf4 ? 0x8f : high;
-        } else {
+        unsigned more = utf8_more(lead, &low, &high);
+        if (!more)
             return false;
-        }
         /*@ loop invariant \at(i, LoopEntry) <= i <= size;
             loop assigns i, more, low, high;
             loop variant more; */
