@@ -100,7 +100,7 @@ is_for() {
     *:limits | *:full-disk | *:surroundings) return 1 ;;
     build-tsan:*:images-* | build-tsan:*:arguments | build-tsan:*:cli) return 1 ;;
     build-tsan:*:crash | build-tsan:*:isolation) return 1 ;;
-    *:kvm:cli | *:kvm:core | *:kvm:crash | *:kvm:gdb | *:kvm:guests | *:kvm:net | *:kvm:trace) ;;
+    *:kvm:cli | *:kvm:core | *:kvm:gdb | *:kvm:guests) ;;
     *:kvm:*) return 1 ;;
     esac
 }
