@@ -211,6 +211,7 @@ void vm_profile_finish(struct uhyve_vm *vm)
     const char *labels[LABELS] = {[LABEL_DEVICE] = "device"};
     struct profile profile = {0};
     struct symbols symbols;
+    struct uhyve_error error;
     struct text text = {0};
 
     if (!vm->profile)
@@ -218,7 +219,8 @@ void vm_profile_finish(struct uhyve_vm *vm)
     stop_thread(vm);
     for (size_t i = 0; i < call_name_count; i++)
         labels[i] = call_names[i].name;
-    vm_read_symbols(vm, &symbols);
+    if (!vm_read_symbols(vm, &symbols, &error))
+        log_warn(&vm->log, "the profile is without names: %s", error.message);
     for (unsigned i = 0; i < 2 * vm->params.cpu_count; i++)
         profile_add(&profile, &vm->profile->logs[i], &symbols,
                     vm->elf.relocatable ? vm->layout.kernel_start : 0, labels, LABELS);

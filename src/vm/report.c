@@ -1,10 +1,12 @@
 /*
  * The crash report of a VM: what the vCPU thread noted, seen with the image's symbols.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "arch/x86_64/paging.h"
 #include "debug/crash.h"
+#include "util/error.h"
 #include "vm/vm.h"
 
 /* Larger images are reported without function names: reading them would take too long. */
@@ -32,26 +34,37 @@ static bool read_guest(void *context, gva_t address, void *to, size_t size)
     return true;
 }
 
-/* The image's file; NULL if it cannot be read: a report without names is better than none. */
-static void *read_image(const struct uhyve_vm *vm)
+/* The image's file; NULL, with *error filled, if it cannot be read: a report without names is
+ * better than none. */
+static void *read_image(const struct uhyve_vm *vm, struct uhyve_error *error)
 {
-    void *data = vm->image.size <= IMAGE_MAX ? malloc(vm->image.size) : NULL;
+    uint64_t size = vm->image.size;
 
-    if (data && image_read(&vm->image, 0, data, vm->image.size, "contents", NULL) != 0) {
+    if (size > IMAGE_MAX) {
+        error_set(error, UHYVE_STATUS_FAILED, EFBIG, "image '%s' is larger than 512 MiB",
+                  vm->params.image);
+        return NULL;
+    }
+    void *data = malloc(size);
+    if (!data)
+        error_set(error, UHYVE_STATUS_FAILED, ENOMEM, "out of memory");
+    else if (image_read(&vm->image, 0, data, size, "contents", error) != 0) {
         free(data);
         data = NULL;
     }
     return data;
 }
 
-void vm_read_symbols(const struct uhyve_vm *vm, struct symbols *symbols)
+bool vm_read_symbols(const struct uhyve_vm *vm, struct symbols *symbols, struct uhyve_error *error)
 {
-    void *data = read_image(vm);
+    void *data = read_image(vm, error);
+    bool read = data != NULL;
 
     *symbols = (struct symbols){0};
-    if (data)
+    if (read)
         symbols_read(symbols, data, vm->image.size);
     free(data);
+    return read;
 }
 
 /* Make the report; `crash` holds what is particular to the case. */
@@ -77,7 +90,7 @@ static const char *make_report(struct uhyve_vm *vm, struct crash *crash, const c
     crash->disassembler = vm->disassembler;
     crash->history = &vm->vcpus[vm->crash.vcpu].history;
     crash->log = log;
-    void *image = read_image(vm);
+    void *image = read_image(vm, NULL);
     if (image) {
         symbols_read(&symbols, image, vm->image.size);
         unwind_open(&unwind, image, vm->image.size);

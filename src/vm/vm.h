@@ -233,8 +233,9 @@ const char *vm_counter_name(unsigned counter);
 const char *vm_report_crash(struct uhyve_vm *vm);
 /* Likewise of a guest that ended itself in error; NULL if its output does not say why. */
 const char *vm_report_exit(struct uhyve_vm *vm);
-/* The function names of the image, none if they cannot be read. */
-void vm_read_symbols(const struct uhyve_vm *vm, struct symbols *symbols);
+/* The function names of the image. False, with none of them and *error filled, if it cannot be
+ * read. */
+bool vm_read_symbols(const struct uhyve_vm *vm, struct symbols *symbols, struct uhyve_error *error);
 
 /* files.c */
 int vm_files_init(struct uhyve_vm *vm, struct uhyve_error *error);
