@@ -379,15 +379,8 @@ static void halt(struct cpu *cpu)
     if (handle_event(cpu))
         return;
     /* With interrupts disabled the timer cannot end the HLT. */
-    uint64_t deadline = cpu->state->rflags & X86_RFLAGS_IF ? cpu->shared->apic.deadline : 0;
-    uint64_t start = rdtsc();
-    if (!wait_actively(cpu, sequence, deadline)) {
-        wait_set_mode(cpu, DIRECT_MODE_HALTED);
-        /* Also if there has been an event since: the sequence tells. */
-        wait_for_event(cpu, sequence, deadline);
-        wait_set_mode(cpu, DIRECT_MODE_ENGINE);
-    }
-    wait_note_halt(cpu, rdtsc() - start);
+    wait_in_halt(cpu, sequence,
+                 cpu->state->rflags & X86_RFLAGS_IF ? cpu->shared->apic.deadline : 0);
 }
 
 /* A single step that must not lead into a trampoline. */

@@ -46,13 +46,16 @@ static struct __kernel_timespec time_until(uint64_t deadline)
     return (struct __kernel_timespec){(int64_t)seconds, (int64_t)(rest * 1000000 / khz + 1)};
 }
 
-void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
+/* Sleep until an event after `sequence` was read, or until the TSC reaches `deadline` (0: no
+ * limit). May return early. */
+static void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
 {
     struct __kernel_timespec timeout = time_until(deadline);
     sys_futex(&cpu->shared->sequence, FUTEX_WAIT, sequence, deadline ? &timeout : (void *)0);
 }
 
-bool wait_actively(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
+/* False: it took too long, or somebody else wants the host CPU. */
+static bool wait_actively(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
 {
     const uint32_t *current = &cpu->shared->sequence;
     uint64_t end = rdtsc() + cpu->halt_spin;
@@ -80,10 +83,17 @@ bool wait_actively(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
     return worked;
 }
 
-void wait_note_halt(struct cpu *cpu, uint64_t ticks)
+void wait_in_halt(struct cpu *cpu, uint32_t sequence, uint64_t deadline)
 {
-    uint64_t most = engine.header->halt_spin;
-    cpu->halt_spin = ticks < most ? most : 0;
+    uint64_t start = rdtsc(), most = engine.header->halt_spin;
+
+    if (!wait_actively(cpu, sequence, deadline)) {
+        wait_set_mode(cpu, DIRECT_MODE_HALTED);
+        /* Also if there has been an event since: the sequence tells. */
+        wait_for_event(cpu, sequence, deadline);
+        wait_set_mode(cpu, DIRECT_MODE_ENGINE);
+    }
+    cpu->halt_spin = rdtsc() - start < most ? most : 0;
 }
 
 /* Is there a PAUSE instruction within some bytes of RIP? */

@@ -19,16 +19,11 @@ static inline void wait_set_mode(struct cpu *cpu, enum direct_mode mode)
 
 /*
  * HLT: wait for an event after `sequence` was read, or until the TSC reaches `deadline` (0: no
- * limit), without sleeping; false if it takes too long. Whoever posts the event need not wake
- * anybody, and the host CPU is at work at once. Only worth it if the guest's last HLT was short:
- * wait_note_halt is told how long it was, in TSC ticks.
+ * limit); may return early. If the guest's last HLT was short, it does not sleep at first: whoever
+ * posts the event need not wake anybody then, and the host CPU is at work at once. Called and left
+ * in DIRECT_MODE_ENGINE.
  */
-bool wait_actively(struct cpu *cpu, uint32_t sequence, uint64_t deadline);
-void wait_note_halt(struct cpu *cpu, uint64_t ticks);
-
-/* Sleep until an event after `sequence` was read, or until the TSC reaches `deadline` (0: no
- * limit). May return early. */
-void wait_for_event(struct cpu *cpu, uint32_t sequence, uint64_t deadline);
+void wait_in_halt(struct cpu *cpu, uint32_t sequence, uint64_t deadline);
 
 /*
  * Called when the host's timer has fired. Where vCPUs share host CPUs, one that waits actively for
